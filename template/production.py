@@ -1,0 +1,205 @@
+"""What production needs of Reflex beyond its settings, as one Reflex plugin. rxconfig.py turns it on.
+
+At build time (`reflex export`):
+
+- the pages talk to the address they were loaded from, so that one image serves any address on any port;
+- `.web/build/routes.caddy` tells Caddy the app's routes with parameters, so that an unknown path is a real 404;
+- `robots.txt` names the sitemap.
+
+In each worker, when it starts:
+
+- `THREADS` is how many blocking calls run at once;
+- a Redis that does not answer ends the start, with the reason.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import anyio.to_thread
+import reflex as rx
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from reflex.config import get_config
+
+REDIS_SECONDS = 5
+"""How long a worker that starts waits for Redis."""
+
+
+class ProductionPlugin(rx.plugins.Plugin):
+    """Prepares the app for Caddy and Cloud Run; see the module's text."""
+
+    def post_build(self, **context) -> None:
+        """Finish what `reflex export` has built.
+
+        Args:
+            context: What Reflex hands to a plugin; `static_dir` is the folder of the built pages.
+
+        Raises:
+            RuntimeError: If this version of Reflex builds pages in a way that this plugin does not know.
+        """
+        static_dir = Path(context["static_dir"])
+        config = get_config()
+        use_the_pages_own_address(static_dir, config.api_url)
+        routes = json.loads((static_dir.parent.parent / "routes.json").read_text())
+        (static_dir.parent / "routes.caddy").write_text(caddy_routes(routes))
+        robots = static_dir / "robots.txt"
+        if not robots.exists():
+            robots.write_text(robots_txt(config.deploy_url if has_sitemap(static_dir) else None))
+
+    def post_compile(self, **context) -> None:
+        """Have each worker set itself up before its first request.
+
+        Args:
+            context: What Reflex hands to a plugin; `app` is the app.
+        """
+        context["app"].register_lifespan_task(worker)
+
+
+@contextlib.asynccontextmanager
+async def worker() -> AsyncIterator[None]:
+    """Set up one worker process for as long as it runs.
+
+    Yields:
+        Nothing, once the worker is ready.
+
+    Raises:
+        RuntimeError: If the state lives in Redis and Redis does not answer within `REDIS_SECONDS`.
+    """
+    if url := get_config().redis_url:
+        await require_redis(url)
+    if threads := os.environ.get("THREADS"):
+        use_threads(int(threads))
+    yield
+
+
+def use_threads(threads: int) -> None:
+    """Let so many blocking calls run at once: `rx.run_in_thread` and synchronous API routes each.
+
+    Args:
+        threads: The number, 1 or more. asyncio's own choice is at most 32, AnyIO's is 40.
+    """
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "blocking"))
+    anyio.to_thread.current_default_thread_limiter().total_tokens = threads
+
+
+async def require_redis(url: str) -> None:
+    """Ask Redis for a sign of life.
+
+    Args:
+        url: Its address, such as redis://localhost:6379/0.
+
+    Raises:
+        RuntimeError: If it does not answer within `REDIS_SECONDS`.
+    """
+    try:
+        async with asyncio.timeout(REDIS_SECONDS), Redis.from_url(url) as redis:
+            await redis.ping()
+    except (RedisError, OSError, ValueError) as error:
+        where = re.sub(r"//[^@/]*@", "//***@", url)
+        msg = f"Redis does not answer at {where} (REFLEX_REDIS_URL): {error or type(error).__name__}. Is it running?"
+        raise RuntimeError(msg) from None
+
+
+def use_the_pages_own_address(static_dir: Path, api_url: str) -> None:
+    """Make the built pages look for the backend at the address that they were loaded from.
+
+    Reflex writes `api_url` into them, and a page on plain http keeps its port.
+
+    Args:
+        static_dir: The folder of the built pages.
+        api_url: The app's setting. Any host but localhost means a backend elsewhere; then nothing is changed.
+
+    Raises:
+        RuntimeError: If no file names the backend as this version of Reflex is known to do it.
+    """
+    host = re.fullmatch(r"https?://(localhost(?::\d+)?)/?", api_url)
+    if not host:
+        return
+    address = re.compile(rf"""(["'`])(http|ws)://{re.escape(host[1])}(/[^"'`]*)\1""")
+    origin = {"http": "location.origin", "ws": "location.origin.replace(/^http/,'ws')"}
+    changed = 0
+    for script in (static_dir / "assets").glob("reflex-env-*.js"):
+        code, count = address.subn(lambda match: f"({origin[match[2]]}+{match[1]}{match[3]}{match[1]})", script.read_text())
+        script.write_text(code)
+        changed += count
+    if not changed:
+        msg = f"No built file names {api_url} as the backend: this version of Reflex builds pages in another way."
+        raise RuntimeError(msg)
+
+
+def caddy_routes(routes: list[str]) -> str:
+    """Write the routes with parameters for the Caddyfile.
+
+    Args:
+        routes: All of the app's routes as Reflex lists them, such as `["index", "item/[slug]", "404"]`.
+
+    Returns:
+        A part of a Caddyfile that answers those routes, and no others, with the app's fallback page.
+    """
+    patterns = [route_pattern(route) for route in routes if "[" in route]
+    if not patterns:
+        return "# No page has a parameter in its route.\n"
+    return "\n".join((
+        "# Written by production.py at each build: the routes with a parameter.",
+        f"@parameter path_regexp ^({'|'.join(patterns)})/?$",
+        "handle @parameter {",
+        "\trewrite /__spa-fallback.html",
+        "\tfile_server {",
+        "\t\tprecompressed br zstd gzip",
+        "\t}",
+        "}",
+        "",
+    ))
+
+
+def route_pattern(route: str) -> str:
+    """Turn one route into a regular expression that Go and Python read alike.
+
+    Args:
+        route: Such as `item/[slug]`, `docs/[[page]]` (may be missing) or `files/[[...splat]]` (any depth).
+
+    Returns:
+        The expression for the path, with its leading slash and without a slash at the end.
+    """
+    parts = []
+    for part in route.strip("/").split("/"):
+        if part.startswith(("[[...", "[...")):
+            parts.append("(?:/.*)?")
+        elif part.startswith("[["):
+            parts.append("(?:/[^/]+)?")
+        elif part.startswith("["):
+            parts.append("/[^/]+")
+        else:
+            parts.append("/" + re.escape(part))
+    return "".join(parts)
+
+
+def has_sitemap(static_dir: Path) -> bool:
+    """Tell whether the build made a sitemap.
+
+    Args:
+        static_dir: The folder of the built pages.
+
+    Returns:
+        Whether `sitemap.xml` is there.
+    """
+    return (static_dir / "sitemap.xml").exists()
+
+
+def robots_txt(deploy_url: str | None) -> str:
+    """Write what search engines read first.
+
+    Args:
+        deploy_url: The site's address if it has a sitemap, such as https://example.com.
+
+    Returns:
+        The text: everything may be read, and where the sitemap is.
+    """
+    sitemap = f"\nSitemap: {deploy_url.rstrip('/')}/sitemap.xml\n" if deploy_url else ""
+    return f"User-agent: *\nAllow: /\n{sitemap}"

@@ -1,0 +1,38 @@
+"""The pins in requirements.txt are what pyproject.toml asks for: `scripts/lock` makes them agree again."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def pins(file: str) -> dict[str, str]:
+    """Read the exact versions, by package."""
+    lines = (ROOT / file).read_text().splitlines()
+    pinned = [line.split(";")[0].strip(" \\") for line in lines if "==" in line and not line.lstrip().startswith(("#", "-"))]
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in pinned)}
+
+
+@pytest.mark.parametrize(
+    ("file", "wanted"),
+    [
+        ("requirements.txt", PROJECT["project"]["dependencies"]),
+        ("requirements-dev.txt", PROJECT["dependency-groups"]["dev"]),
+    ],
+)
+def test_every_direct_requirement_is_pinned_within_its_range(file, wanted):
+    pinned = pins(file)
+    for requirement in map(Requirement, wanted):
+        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_both_files_pin_the_same_versions():
+    production, laptop = pins("requirements.txt"), pins("requirements-dev.txt")
+    assert {name: laptop[name] for name in production.keys() & laptop.keys()} == {
+        name: production[name] for name in production.keys() & laptop.keys()
+    }
