@@ -24,7 +24,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template"
-QUESTIONS = next(yaml.safe_load_all((ROOT / "copier.yml").read_text().partition("# QUESTIONS: the project")[2]))
+QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text().rpartition("\n---\n")[2])
 SERVERS = list(QUESTIONS["server"]["choices"].values())
 LOCK = [
     *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate"),
@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         projects = {server: render(Path(folder, server), server) for server in SERVERS}
         step("the Python packages of each server")
-        lock("requirements.txt", projects, [])
+        lock("requirements.txt", projects, ["pyproject.toml"])
         for server, project in projects.items():
             render(project, server)
         lock("requirements-dev.txt", projects, ["--group", "dev", "--constraints", "requirements.txt"])
@@ -104,10 +104,10 @@ def lock(file: str, projects: dict[str, Path], options: list[str]) -> None:
 
     A package that all servers need stands there once, plainly; one that only some need stands in a condition.
     """
-    needed: dict[str, dict[str, str]] = {}
+    needed = {}
     for server, project in projects.items():
         (project / file).unlink(missing_ok=True)
-        uv(*LOCK, "--upgrade", *options, "pyproject.toml", "--output-file", file, cwd=project)
+        uv(*LOCK, "--upgrade", *options, "--output-file", file, cwd=project)
         needed[server] = pins((project / file).read_text())
     lines = ["# Written by scripts/lock from pyproject.toml: exact versions, with the hashes of their files."]
     for package in sorted({package for packages in needed.values() for package in packages}):
