@@ -125,7 +125,8 @@ def use_the_pages_own_address(static_dir: Path, api_url: str) -> None:
     origin = {"http": "location.origin", "ws": "location.origin.replace(/^http/,'ws')"}
     changed = 0
     for script in (static_dir / "assets").glob("reflex-env-*.js"):
-        code, count = address.subn(lambda match: f"({origin[match[2]]}+{match[1]}{match[3]}{match[1]})", script.read_text())
+        # "http://localhost:8000/ping" becomes (location.origin+"/ping"), in whichever quotes it stands.
+        code, count = address.subn(lambda found: "({}+{}{}{})".format(origin[found[2]], *found.group(1, 3, 1)), script.read_text())
         script.write_text(code)
         changed += count
     if not changed:
