@@ -127,7 +127,14 @@ def refresh_reserved_names(projects: list[Path]) -> None:
     names = set(keyword.kwlist) | set(keyword.softkwlist) | {"test", "tests", "assets", "deploy", "docs", "scripts"}
     names |= {"production", "rxconfig", "reflex", "web", "states", "uploaded_files", "venv", "settings", "state"}
     # Modules that a later Python has or an earlier one had.
-    names |= set(sys.stdlib_module_names) | {"annotationlib", "compression", "concurrent", "distutils", "imp", "pathlib"}
+    names |= set(sys.stdlib_module_names) | {
+        "annotationlib",
+        "compression",
+        "concurrent",
+        "distutils",
+        "imp",
+        "pathlib",
+    }
     with tempfile.TemporaryDirectory() as folder:
         for project in projects:
             uv("pip", "install", "--quiet", "--target", folder, "-r", "requirements.txt", cwd=project)

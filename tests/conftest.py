@@ -1,0 +1,82 @@
+"""What the tests share: rendered projects, a Redis, a browser."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from house import build, free_port, install, run, until
+from playwright.sync_api import Browser, Page, sync_playwright
+from variants import Answers
+
+Render = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def render(copie_session) -> Render:
+    """Render a project for some answers, once for the same answers; treat it as read-only."""
+    rendered: dict[str, Path] = {}
+
+    def get(answers: Answers | None = None) -> Path:
+        key = json.dumps(answers or {}, sort_keys=True)
+        if key not in rendered:
+            result = copie_session.copy(extra_answers=dict(answers or {}))
+            assert result.exit_code == 0, result.exception
+            rendered[key] = result.project_dir
+        return rendered[key]
+
+    return get
+
+
+@pytest.fixture
+def project(render, tmp_path) -> Render:
+    """Make a project of one's own that can be installed, built and changed."""
+
+    def get(answers: Answers | None = None, *, built: bool = False) -> Path:
+        copy = tmp_path / "project"
+        shutil.copytree(render(answers), copy, ignore=shutil.ignore_patterns(".venv", ".web", "__pycache__"))
+        if built:
+            app_name = yaml.safe_load((copy / ".copier-answers.yml").read_text())["app_name"]
+            build(copy, app_name)
+        else:
+            install(copy)
+        return copy
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory) -> Iterator[str]:
+    """Run a real Redis server on a free port of the loopback."""
+    port = free_port()
+    server = subprocess.Popen(
+        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
+        cwd=tmp_path_factory.mktemp("redis"),
+        stdout=subprocess.DEVNULL,
+    )
+    until(lambda: run("redis-cli", "-p", str(port), "ping", cwd=Path("/")).stdout.strip() == "PONG", 30)
+    yield f"redis://127.0.0.1:{port}/0"
+    server.terminate()
+    server.wait(30)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Run a real Chromium, the system's."""
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=quiet)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Page]:
+    """Open a tab of a visitor who was never here."""
+    context = browser.new_context()
+    context.set_default_timeout(30_000)
+    yield context.new_page()
+    context.close()

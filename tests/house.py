@@ -1,0 +1,226 @@
+"""Rendered projects and what they need to run: shared environments, built once and kept in .cache/."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+PAGE_SOURCES = ["assets", "rxconfig.py", "production.py", "reflex.lock", "requirements-dev.txt"]
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """Return this process's environment without what an activated Python or Reflex would add, plus `more`."""
+    left_out = ("REFLEX_", "PYTHON", "VIRTUAL_ENV", "PORT", "WORKERS", "THREADS", "MAX_REQUESTS", "WEB_CONCURRENCY")
+    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)} | more
+
+
+def run(*command: str | Path, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, within five minutes; its output, both streams together, is in `stdout`."""
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=clean_environment(**more),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def must_run(*command: str | Path, cwd: Path, **more: str) -> str:
+    """Run a command that must succeed and return its output."""
+    done = run(*command, cwd=cwd, **more)
+    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+@contextlib.contextmanager
+def only_once(folder: Path) -> Iterator[bool]:
+    """Let one test process at a time make a folder; yields whether it is still to be made."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    done = folder.with_name(folder.name + ".done")
+    with folder.with_name(folder.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            yield False
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        yield True
+        done.touch()
+
+
+def digest(project: Path, names: list[str]) -> str:
+    """Sum up the content of files and folders of a project."""
+    total = hashlib.sha256()
+    for name in names:
+        path = project / name
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                total.update(f"{file.relative_to(project)}\0".encode() + file.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def install(project: Path) -> Path:
+    """Give a project its .venv with exactly its pinned packages, shared with the projects that have the same ones.
+
+    Returns:
+        The folder of the commands.
+    """
+    files = ["requirements.txt", "requirements-dev.txt"]
+    venv = CACHE / "venvs" / digest(project, files)
+    with only_once(venv) as needed:
+        if needed:
+            must_run("uv", "venv", "--quiet", "--python", "python3", venv, cwd=project)
+            requirements = [option for file in files for option in ("-r", file)]
+            must_run(
+                *(
+                    "uv",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--compile-bytecode",
+                    "--require-hashes",
+                    "--python",
+                    venv / "bin/python",
+                ),
+                *requirements,
+                cwd=project,
+            )
+            both = b"".join((project / file).read_bytes() for file in files)
+            (venv / "requirements.sha256").write_text(f"{hashlib.sha256(both).hexdigest()}  -\n")
+    link = project / ".venv"
+    if not link.exists():
+        link.symlink_to(venv)
+    return link / "bin"
+
+
+def build(project: Path, app_name: str = "my_reflex_app") -> None:
+    """Give a project its built pages by its own scripts/build, shared with the projects whose pages are the same."""
+    install(project)
+    pages = CACHE / "pages" / digest(project, [app_name, *PAGE_SOURCES])
+    with only_once(pages) as needed:
+        if needed:
+            must_run("scripts/build", cwd=project)
+            keep = shutil.ignore_patterns("node_modules")
+            shutil.copytree(project / ".web", pages, ignore=keep, symlinks=True)
+    shutil.rmtree(project / ".web", ignore_errors=True)
+    shutil.copytree(pages, project / ".web")
+
+
+def free_port() -> int:
+    """Find a port that nobody has on the loopback."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Served:
+    """A project that its start.sh serves, on a free port of the loopback."""
+
+    def __init__(self, project: Path, **environment: str) -> None:
+        """Start it; `environment` is added to what start.sh sees."""
+        self.project = project
+        self.port, self.backend_port = free_port(), free_port()
+        self.url = f"http://localhost:{self.port}"
+        self.log_file = project / f"served-{self.port}.log"
+        ports = {"PORT": str(self.port), "BACKEND_PORT": str(self.backend_port)}
+        path = f"{project / '.venv/bin'}:{os.environ['PATH']}"
+        with self.log_file.open("w") as log:
+            self.process = subprocess.Popen(
+                ["./start.sh"],
+                cwd=project,
+                env=clean_environment(**({"PATH": path} | ports | environment)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> "Served":
+        """Be a context that ends the servers."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop everything, by force if need be."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        for process in self.members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        return self.log_file.read_text(errors="replace")
+
+    def ready(self, seconds: float = 60) -> "Served":
+        """Wait until start.sh says that it is ready."""
+        until(lambda: "ready on port" in self.log or self.process.poll() is not None, seconds)
+        assert "ready on port" in self.log, self.log
+        return self
+
+    def ended(self, seconds: float) -> int:
+        """Wait for its end and return its exit status."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"start.sh did not end within {seconds} s:\n{self.log}") from None
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """Ask for a path and return status, headers (lower case) and body."""
+        return get(self.url + path, **headers)
+
+    def members(self) -> list[int]:
+        """List the processes of its session that still live, start.sh included."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                    if int(fields[3]) == self.process.pid and fields[0] != "Z":
+                        found.append(int(entry.name))
+        return found
+
+    def pids(self, what: str) -> list[int]:
+        """List the processes of its session whose command line has `what`, the oldest first."""
+        found = []
+        for pid in self.members():
+            with contextlib.suppress(OSError):
+                if what in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
+                    found.append(pid)
+        return sorted(found)
+
+
+def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Ask for an address and return status, headers (lower case) and body."""
+    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
+    except urllib.error.HTTPError as answer:
+        return answer.code, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
+
+
+def until(true: object, seconds: float) -> None:
+    """Wait until a function returns something true; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
+        time.sleep(0.02)

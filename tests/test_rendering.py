@@ -1,0 +1,92 @@
+"""What a rendered project contains, for every variant: its own choices, and no trace of others or of the template."""
+
+import os
+import re
+
+import pytest
+import yaml
+from variants import COMBINATIONS, HOSTILE_NAMES, SERVERS, VARIANTS, name
+
+#: What each server's project may say of the others: gunicorn runs uvicorn's worker, Reflex itself requires granian.
+ALLOWED = {
+    "gunicorn": {"uvicorn"},
+    "uvicorn": set(),
+    "granian": set(),
+    # `reflex run` starts granian, and is told so by GRANIAN_WORKERS.
+    "reflex": {"granian"},
+}
+
+
+def files(project):
+    return [
+        path
+        for path in project.rglob("*")
+        if path.is_file() and not {".git", ".venv", ".web", "__pycache__"} & set(path.relative_to(project).parts)
+    ]
+
+
+@pytest.mark.parametrize("answers", VARIANTS, ids=name)
+def test_no_template_syntax_is_left(answers, render):
+    project = render(answers)
+    given = "".join(str(value) for value in answers.values())
+    for path in files(project):
+        relative = path.relative_to(project)
+        assert "{" not in str(relative), relative
+        text = path.read_text()
+        if "{{ " in given:  # a name that looks like a template must stand there as it is
+            continue
+        for sign in ("{%", "%}", "{#", "{{ "):
+            text = re.sub(r"\$\{\{.*?\}\}", "", text)  # GitHub's own expressions
+            assert sign not in text, relative
+
+
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
+def test_no_server_is_named_but_the_chosen(answers, render):
+    project = render(answers)
+    others = set(SERVERS) - {answers["server"], "reflex"} - ALLOWED[answers["server"]]
+    for path in files(project):
+        text = path.read_text().lower()
+        if path.name.startswith("requirements"):  # Reflex itself requires granian
+            text = text.replace("granian", "")
+        if "uvicorn-worker" in text:
+            text = text.replace("uvicorn-worker", "")
+        for other in others:
+            assert other not in text, f"{path.relative_to(project)} names {other}"
+
+
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
+def test_redis_is_set_up_only_where_it_is_chosen(answers, render):
+    project = render(answers)
+    for path in ("compose.yaml", "cloudbuild.yaml", "deploy/setup", "scripts/serve"):
+        assert ("redis" in (project / path).read_text().lower()) == (answers["state_store"] == "redis"), path
+
+
+@pytest.mark.parametrize("answers", VARIANTS, ids=name)
+def test_the_answers_are_kept(answers, render):
+    kept = yaml.safe_load((render(answers) / ".copier-answers.yml").read_text())
+    assert {key: kept[key] for key in answers} == answers
+
+
+@pytest.mark.parametrize("answers", VARIANTS, ids=name)
+def test_files_end_well_and_scripts_can_be_run(answers, render):
+    project = render(answers)
+    for path in files(project):
+        text = path.read_text()
+        assert text.endswith("\n") or path.name == "bun.lock", path
+        assert "\n\n\n\n" not in text, path
+        assert not re.search(r"[ \t]+$", text, re.MULTILINE), path
+        assert os.access(path, os.X_OK) == text.startswith("#!"), path
+
+
+@pytest.mark.parametrize("answers", HOSTILE_NAMES, ids=name)
+def test_a_hostile_name_is_shown_as_it_is(answers, render):
+    project = render(answers)
+    app_name = yaml.safe_load((project / ".copier-answers.yml").read_text())["app_name"]
+    scope: dict[str, str] = {}
+    exec((project / app_name / "settings.py").read_text(), scope)  # noqa: S102 - it is two constants
+    assert scope["NAME"] == answers["project_name"].strip()
+
+
+def test_without_github_actions_there_is_no_github_folder(render):
+    assert (render() / ".github/workflows/test.yml").exists()
+    assert not (render({"github_actions": False}) / ".github").exists()

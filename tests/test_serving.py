@@ -1,0 +1,196 @@
+"""Each server with each start-up order and store, started by start.sh, behind a real Caddy, used by a real Chromium."""
+
+import re
+import uuid
+
+import pytest
+from house import Served
+from playwright.sync_api import expect
+from variants import COMBINATIONS, SERVERS, name
+
+pytestmark = pytest.mark.slow
+
+
+def environment(answers, redis_url):
+    return {"REFLEX_REDIS_URL": redis_url} if answers.get("state_store") == "redis" else {}
+
+
+def watch(page):
+    """Collect what the page complains about."""
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return complaints
+
+
+def click_to_three(page, url):
+    page.goto(url)
+    expect(page.locator("#count")).to_have_text("0")
+    for count in ("1", "2", "3"):
+        page.click("#increment")
+        expect(page.locator("#count")).to_have_text(count)
+
+
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
+def test_a_visitor_uses_every_page(answers, project, page, redis_url, tmp_path):
+    made = project(answers, built=True)
+    with Served(made, K_REVISION="shop-00007-abc", REGION="us-central1", **environment(answers, redis_url)) as app:
+        if answers["startup"] == "backend-first":
+            app.ready()
+        # In the other order the page must work from the first moment that it can be loaded.
+        complaints = watch(page)
+        while True:
+            try:
+                click_to_three(page, app.url)
+                break
+            except Exception as error:  # noqa: BLE001 - Caddy needs a moment to bind its port
+                assert "ERR_CONNECTION_REFUSED" in str(error), app.log
+        page.reload()
+        expect(page.locator("#count")).to_have_text("3")
+
+        page.goto(f"{app.url}/about")
+        facts = page.locator("#facts")
+        for fact in (answers["server"], answers["state_store"], "shop-00007-abc", "us-central1"):
+            expect(facts).to_contain_text(fact)
+        shown = int(re.search(r"Worker process(\d+)", facts.inner_text().replace("\n", ""))[1])
+        assert shown in app.members(), "the process on the page is one that runs"
+
+        page.goto(f"{app.url}/item/teapot")
+        expect(page.locator("#item")).to_have_text("teapot")
+
+        page.goto(app.url)
+        page.click("#start")
+        expect(page.locator("#percent")).to_have_text("100 %")
+        upload = tmp_path / f"{uuid.uuid4()}.txt"
+        upload.write_text("hello")
+        page.set_input_files("input[type=file]", upload)
+        page.click("#send")
+        link = page.locator("#uploaded a")
+        expect(link).to_have_text(upload.name)
+        assert app.get(f"/_upload/{upload.name}")[2] == b"hello"
+        assert complaints == []
+
+        assert page.goto(f"{app.url}/no/such/page").status == 404
+        expect(page.locator("#not-found")).to_be_visible()
+
+        app.process.terminate()
+        assert app.ended(10) == 0
+        assert app.members() == []
+
+
+@pytest.fixture(scope="module")
+def app(render, tmp_path_factory):
+    """Serve the default project for the questions that only Caddy answers."""
+    import shutil
+
+    from house import build
+
+    made = tmp_path_factory.mktemp("caddy") / "project"
+    shutil.copytree(render({"deploy_url": "https://shop.example.com"}), made)
+    build(made)
+    with Served(made) as served:
+        yield served.ready()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/about", 200),
+        ("/about/", 200),
+        ("/item/teapot", 200),
+        ("/item/teapot/", 200),
+        ("/item/%20%22", 200),
+        ("/item", 404),
+        ("/item/", 404),
+        ("/item/a/b", 404),
+        ("/nope", 404),
+        ("/index", 404),
+        ("/404", 404),
+        ("/404.html", 404),
+        ("/__spa-fallback.html", 404),
+        ("/assets/nope-12345678.js", 404),
+        ("/../Caddyfile", 404),
+        ("/Caddyfile", 404),
+        ("/robots.txt", 200),
+        ("/sitemap.xml", 200),
+        ("/favicon.svg", 200),
+        ("/ping", 200),
+        ("/_health", 200),
+        ("/_upload/nope", 404),
+    ],
+)
+def test_every_path_has_its_status(app, path, status):
+    found, headers, body = app.get(path)
+    assert found == status
+    if status == 404 and path not in {"/_upload/nope"}:
+        assert b"<html" in body
+        assert headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sent"), [("br", "br"), ("zstd", "zstd"), ("gzip", "gzip"), ("gzip, br, zstd", "br")]
+)
+def test_files_are_sent_compressed(app, accepted, sent):
+    script = re.search(rb"/assets/entry\.client-[^\"]+\.js", app.get("/")[2])[0].decode()
+    status, headers, body = app.get(script, Accept_Encoding=accepted)
+    assert (status, headers["content-encoding"]) == (200, sent)
+    assert len(body) < 100_000
+    assert headers["vary"] == "Accept-Encoding"
+
+
+def test_hashed_files_are_kept_and_pages_are_asked_for_again(app):
+    status, headers, body = app.get("/")
+    assert headers["cache-control"] == "no-cache"
+    assert app.get("/", If_None_Match=headers["etag"])[0] == 304
+    script = re.search(rb"/assets/entry\.client-[^\"]+\.js", body)[0].decode()
+    assert app.get(script)[1]["cache-control"] == "public, max-age=31536000, immutable"
+
+
+def test_search_engines_find_the_sitemap(app):
+    assert b"Sitemap: https://shop.example.com/sitemap.xml" in app.get("/robots.txt")[2]
+    assert b"<loc>https://shop.example.com/about</loc>" in app.get("/sitemap.xml")[2]
+
+
+def test_pages_of_another_site_get_no_socket(app):
+    socket = "/_event/?EIO=4&transport=websocket"
+    assert app.get(socket, Origin="https://evil.example")[0] == 403
+    assert app.get(socket, Origin=f"{app.url}.evil.example")[0] == 403
+    assert app.get(socket, Origin=app.url)[0] != 403
+    assert app.get(socket)[0] != 403
+
+
+def test_caddy_writes_nothing_and_has_no_admin_port(app, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    with Served(app.project, HOME=str(home), XDG_DATA_HOME=str(home), XDG_CONFIG_HOME=str(home)) as other:
+        other.ready()
+        assert other.get("/")[0] == 200
+        caddy = other.pids("caddy run")[0]
+        listening = must_listen(caddy)
+        other.process.terminate()
+        other.ended(10)
+    assert listening == {other.port}
+    assert not [path for path in home.rglob("*") if "caddy" in path.name.lower()]
+
+
+def must_listen(pid):
+    """Return the TCP ports on which a process listens."""
+    from pathlib import Path
+
+    inodes = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir() if "socket:" in str(link.readlink())}
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        for row in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = row.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                ports.add(int(fields[1].rpartition(":")[2], 16))
+    return ports
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_same_pages_work_on_any_port_and_host_name(server, project, page):
+    made = project({"server": server}, built=True)
+    with Served(made) as app:
+        app.ready()
+        click_to_three(page, f"http://127.0.0.1:{app.port}")

@@ -1,0 +1,194 @@
+"""start.sh is the only supervisor: it ends when it should, soon, with a reason, and leaves nothing behind."""
+
+import os
+import signal
+import socket
+import time
+
+import pytest
+from house import Served, get, until
+from variants import SERVERS, STARTUPS
+
+pytestmark = pytest.mark.slow
+
+EACH_SERVER = pytest.mark.parametrize("server", SERVERS)
+EACH_STARTUP = pytest.mark.parametrize("startup", STARTUPS)
+#: What the main process of each backend has in its command line.
+BACKEND = {"gunicorn": "gunicorn", "uvicorn": "uvicorn", "granian": "granian", "reflex": "reflex run"}
+
+
+@EACH_SERVER
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda sent: sent.name)
+def test_a_stop_is_passed_on(server, sent, project):
+    with Served(project({"server": server}, built=True)) as app:
+        app.ready()
+        app.process.send_signal(sent)
+        assert app.ended(10) == 0
+        assert app.members() == []
+
+
+@EACH_SERVER
+def test_a_stop_during_the_start_is_passed_on(server, project):
+    with Served(project({"server": server, "startup": "backend-first"}, built=True)) as app:
+        until(lambda: app.pids(BACKEND[server]), 10)
+        app.process.terminate()
+        assert app.ended(10) == 0
+        assert app.members() == []
+
+
+@EACH_SERVER
+@EACH_STARTUP
+def test_the_death_of_the_backend_ends_everything(server, startup, project):
+    with Served(project({"server": server, "startup": startup}, built=True)) as app:
+        app.ready()
+        os.kill(app.pids(BACKEND[server])[0], signal.SIGKILL)
+        assert app.ended(5) != 0
+        assert "the backend ended" in app.log
+        assert app.members() == []
+
+
+@EACH_SERVER
+@EACH_STARTUP
+def test_the_death_of_caddy_ends_everything(server, startup, project):
+    with Served(project({"server": server, "startup": startup}, built=True)) as app:
+        app.ready()
+        os.kill(app.pids("caddy run")[0], signal.SIGKILL)
+        assert app.ended(5) != 0
+        assert "the caddy ended" in app.log
+        assert app.members() == []
+
+
+@EACH_SERVER
+@EACH_STARTUP
+def test_a_mistake_in_the_app_is_named(server, startup, project):
+    made = project({"server": server, "startup": startup}, built=True)
+    with (made / "my_reflex_app" / "state.py").open("a") as state:
+        state.write("def broken(:\n")
+    with Served(made) as app:
+        assert app.ended(10) != 0
+        assert "SyntaxError" in app.log
+        assert "state.py" in app.log
+        assert app.members() == []
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "uvicorn", "granian", "reflex"])
+def test_a_mistake_is_no_loop_with_several_workers_either(server, project, redis_url):
+    made = project({"server": server, "state_store": "redis", "workers": 2}, built=True)
+    with (made / "my_reflex_app" / "my_reflex_app.py").open("a") as app_file:
+        app_file.write("import no_such_module\n")
+    with Served(made, REFLEX_REDIS_URL=redis_url) as app:
+        assert app.ended(10) != 0
+        assert "no_such_module" in app.log
+        assert app.members() == []
+
+
+@EACH_SERVER
+def test_a_taken_port_of_the_backend_is_named(server, project):
+    made = project({"server": server}, built=True)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with Served(made, BACKEND_PORT=str(port)) as app:
+            assert app.ended(15) != 0
+            assert "in use" in app.log.lower()
+
+
+def test_a_taken_port_of_caddy_is_named(project):
+    made = project(built=True)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with Served(made, PORT=str(taken.getsockname()[1])) as app:
+            assert app.ended(10) != 0
+            assert "address already in use" in app.log
+
+
+@EACH_SERVER
+def test_a_missing_redis_is_named(server, project):
+    made = project({"server": server, "state_store": "redis"}, built=True)
+    with Served(made, REFLEX_REDIS_URL="redis://:secret@127.0.0.1:1/0") as app:
+        assert app.ended(15) != 0
+        assert "Redis" in app.log
+        assert "127.0.0.1:1" in app.log
+        assert "secret" not in app.log
+        assert app.members() == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"PORT": "http"}, "PORT is 'http'"),
+        ({"PORT": "0"}, "1 to 65535"),
+        ({"PORT": "65536"}, "1 to 65535"),
+        ({"PORT": "08080"}, "PORT=8080"),
+        ({"PORT": "80; rm -rf /"}, "PORT is"),
+        ({"PORT": "9000", "BACKEND_PORT": "9000"}, "both 9000"),
+        ({"WORKERS": "many"}, "1 to 16"),
+        ({"WORKERS": "2"}, "Redis"),
+        ({"THREADS": "0"}, "1 to 256"),
+        ({"THREADS": "1.5"}, "1 to 256"),
+        ({"MAX_REQUESTS": "-1"}, "0 to 1000000"),
+        ({"STARTUP_SECONDS": "soon"}, "STARTUP_SECONDS=60"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_named(environment, words, project):
+    made = project()
+    with Served(made, **environment) as app:
+        assert app.ended(5) == 2
+        assert words in app.log
+        assert app.members() == []
+
+
+def test_unset_redis_is_named(project):
+    with Served(project({"state_store": "redis"})) as app:
+        assert app.ended(5) == 2
+        assert "REFLEX_REDIS_URL is not set" in app.log
+
+
+def test_missing_pages_are_named(project):
+    with Served(project()) as app:
+        assert app.ended(5) == 2
+        assert "scripts/serve" in app.log
+
+
+SLOW_START = "\nimport os, time\ntime.sleep(float(os.environ.get('SLOW', '0')))\n"
+
+
+def slow(made):
+    with (made / "my_reflex_app" / "__init__.py").open("a") as package:
+        package.write(SLOW_START)
+    return made
+
+
+@EACH_STARTUP
+def test_the_wait_for_the_backend_has_an_end(startup, project):
+    with Served(slow(project({"startup": startup}, built=True)), SLOW="60", STARTUP_SECONDS="2") as app:
+        assert app.ended(12) != 0
+        assert "did not answer /ping within 2 s" in app.log
+        assert app.members() == []
+
+
+def test_overlap_serves_pages_at_once_and_holds_events(project):
+    with Served(slow(project(built=True)), SLOW="3") as app:
+        started = time.monotonic()
+        until(lambda: answers(app, "/"), 3)
+        assert get(f"{app.url}/ping")[0] == 200  # asked before the backend was up, answered when it was
+        assert time.monotonic() - started > 2
+        assert app.process.poll() is None
+
+
+def test_backend_first_serves_nothing_before_the_backend(project):
+    with Served(slow(project({"startup": "backend-first"}, built=True)), SLOW="3") as app:
+        time.sleep(2)
+        assert not answers(app, "/")
+        app.ready()
+        until(lambda: answers(app, "/"), 3)
+
+
+def answers(app, path):
+    try:
+        return app.get(path)[0] == 200
+    except OSError:
+        return False
