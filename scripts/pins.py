@@ -143,7 +143,8 @@ def refresh_reserved_names(projects: list[Path]) -> None:
                 names.add(entry.name.partition(".")[0])
     usable = sorted(name for name in {name.lower() for name in names} if re.fullmatch(r"[a-z]\w*", name))
     rows = ",\n  ".join(json.dumps(name) for name in usable)
-    text = f"{{#- Written by scripts/pins: names that an app cannot have. -#}}\n{{%- set reserved_names = [\n  {rows},\n] -%}}\n"
+    comment = "{#- Written by scripts/pins: names that an app cannot have. -#}"
+    text = f"{comment}\n{{%- set reserved_names = [\n  {rows},\n] -%}}\n"
     (ROOT / "includes" / "reserved_names.jinja").write_text(text)
 
 

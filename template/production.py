@@ -126,7 +126,9 @@ def use_the_pages_own_address(static_dir: Path, api_url: str) -> None:
     changed = 0
     for script in (static_dir / "assets").glob("reflex-env-*.js"):
         # "http://localhost:8000/ping" becomes (location.origin+"/ping"), in whichever quotes it stands.
-        code, count = address.subn(lambda found: "({}+{}{}{})".format(origin[found[2]], *found.group(1, 3, 1)), script.read_text())
+        code, count = address.subn(
+            lambda found: "({}+{}{}{})".format(origin[found[2]], *found.group(1, 3, 1)), script.read_text()
+        )
         script.write_text(code)
         changed += count
     if not changed:
@@ -146,17 +148,16 @@ def caddy_routes(routes: list[str]) -> str:
     patterns = [route_pattern(route) for route in routes if "[" in route]
     if not patterns:
         return "# No page has a parameter in its route.\n"
-    return "\n".join((
-        "# Written by production.py at each build: the routes with a parameter.",
-        f"@parameter path_regexp ^({'|'.join(patterns)})/?$",
-        "handle @parameter {",
-        "\trewrite /__spa-fallback.html",
-        "\tfile_server {",
-        "\t\tprecompressed br zstd gzip",
-        "\t}",
-        "}",
-        "",
-    ))
+    return f"""\
+# Written by production.py at each build: the routes with a parameter.
+@parameter path_regexp ^({"|".join(patterns)})/?$
+handle @parameter {{
+\trewrite /__spa-fallback.html
+\tfile_server {{
+\t\tprecompressed br zstd gzip
+\t}}
+}}
+"""
 
 
 def route_pattern(route: str) -> str:

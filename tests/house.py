@@ -13,6 +13,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
@@ -149,7 +152,7 @@ class Served:
                 start_new_session=True,
             )
 
-    def __enter__(self) -> "Served":
+    def __enter__(self) -> Self:
         """Be a context that ends the servers."""
         return self
 
@@ -181,7 +184,7 @@ class Served:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"start.sh did not end within {seconds} s:\n{self.log}") from None
+            pytest.fail(f"start.sh did not end within {seconds} s:\n{self.log}")
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Ask for a path and return status, headers (lower case) and body."""
@@ -224,3 +227,12 @@ def until(true: object, seconds: float) -> None:
     while not true():
         assert time.monotonic() < deadline, f"did not happen within {seconds} s"
         time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    """Tell whether something takes connections on a port of the loopback."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -36,7 +36,9 @@ def test_only_routes_with_a_parameter_reach_caddy():
 def test_the_pages_talk_to_their_own_address(tmp_path, quote):
     script = tmp_path / "assets" / "reflex-env-x.js"
     script.parent.mkdir()
-    script.write_text(f"e={{PING:{quote}http://localhost:8000/ping{quote},EVENT:{quote}ws://localhost:8000/_event{quote}}}")
+    script.write_text(
+        f"e={{PING:{quote}http://localhost:8000/ping{quote},EVENT:{quote}ws://localhost:8000/_event{quote}}}"
+    )
     production.use_the_pages_own_address(tmp_path, "http://localhost:8000")
     assert "localhost:8000" not in script.read_text()
     assert f"location.origin+{quote}/ping{quote}" in script.read_text()
