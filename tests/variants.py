@@ -38,7 +38,7 @@ HOSTILE_NAMES: list[Answers] = [
     {"project_name": "42"},
     {"project_name": "-- --"},
     {"project_name": "x" * 80, "project_description": "y" * 200},
-    {"project_name": "zoo", "app_name": "Zoo_" + "o" * 46, "service_name": "z" * 49},
+    {"project_name": "zoo", "app_name": "Zoo_" + "o" * 36, "service_name": "z" * 49},
     {"project_name": "Null", "service_name": "null"},
     {"project_name": " yes: [no] "},
 ]
@@ -54,6 +54,7 @@ WRONG: list[tuple[str, Answers, str]] = [
     ("app_name", {"app_name": "my-app"}, "identifier"),
     ("app_name", {"app_name": "1app"}, "identifier"),
     ("app_name", {"app_name": ""}, "identifier"),
+    ("app_name", {"app_name": "x" * 41}, "40"),
     ("app_name", {"app_name": "../app"}, "identifier"),
     ("app_name", {"app_name": "app\n"}, "identifier"),
     ("app_name", {"app_name": "class"}, "class_app"),
