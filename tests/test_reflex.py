@@ -32,17 +32,13 @@ def test_a_setting_still_has_its_name(name, project):
 
 
 @pytest.mark.slow
-def test_without_skipping_the_article_s_command_compiles(project):
-    made = project()
+@pytest.mark.parametrize("skip", ["1", "0"])
+def test_only_skipping_keeps_the_backend_from_compiling(skip, project):
+    made = project(built=True)
+    marker = made / ".web" / "routes.json"
+    marker.write_text("[]")
     call = "from my_reflex_app.my_reflex_app import app; app()"
-    assert not (made / ".web" / "app").exists()
-    run(
-        ".venv/bin/python",
-        "-c",
-        call,
-        cwd=made,
-        REFLEX_ENV_MODE="prod",
-        PATH="/usr/bin:/bin",
-        __REFLEX_SKIP_COMPILE="1",
-    )
-    assert not (made / ".web" / "app").exists()
+    path = f"{made / '.venv/bin'}:/usr/bin:/bin"
+    settings = {"REFLEX_ENV_MODE": "prod", "REFLEX_USE_SYSTEM_BUN": "1", "__REFLEX_SKIP_COMPILE": skip}
+    must_run(".venv/bin/python", "-c", call, cwd=made, PATH=path, **settings)
+    assert (marker.read_text() == "[]") == (skip == "1")
