@@ -1,0 +1,63 @@
+"""The commands of the two READMEs: each serves with one line, and Ctrl-C stops it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+from house import ROOT, clean_environment, free_port, get, run, until
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.slow
+
+
+@contextlib.contextmanager
+def serving(*command, cwd, log):
+    """Run a command that serves, yield the address that it prints, and press Ctrl-C."""
+    with log.open("w") as output:
+        serve = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=clean_environment(PORT=str(free_port()), BACKEND_PORT=str(free_port())),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        until(lambda: "ready on port" in log.read_text() or serve.poll() is not None, 240)
+        assert "ready on port" in log.read_text(), log.read_text()
+        yield re.search(r"Serving on (http://localhost:\d+)", log.read_text())[1]
+        os.killpg(serve.pid, signal.SIGINT)  # what Ctrl-C does
+        assert serve.wait(10) == 0, log.read_text()
+        assert not subprocess.run(["pgrep", "--session", str(serve.pid)], capture_output=True, check=False).stdout
+    finally:
+        if serve.poll() is None:
+            os.killpg(serve.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("store", ["disk", "redis"])
+def test_one_command_serves_a_project(store, project, tmp_path):
+    made = project({"state_store": store})
+    with serving("scripts/serve", cwd=made, log=tmp_path / "log") as address:
+        assert get(address)[0] == 200
+        assert get(f"{address}/_health")[0] == 200
+
+
+def test_one_command_shows_the_template(page, tmp_path):
+    with serving("scripts/demo", "server=granian", cwd=ROOT, log=tmp_path / "log") as address:
+        page.goto(address)
+        for count in ("1", "2", "3"):
+            page.click("#increment")
+            expect(page.locator("#count")).to_have_text(count)
+        page.goto(f"{address}/about")
+        expect(page.locator("#facts")).to_contain_text("granian")
+
+
+@pytest.mark.parametrize(("argument", "words"), [("granian", "server=granian"), ("server=hypercorn", "server")])
+def test_a_wrong_answer_to_the_demo_is_named(argument, words):
+    done = run("scripts/demo", argument, cwd=ROOT)
+    assert done.returncode != 0
+    assert words in done.stdout
