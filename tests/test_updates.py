@@ -68,9 +68,11 @@ def test_an_update_brings_the_fix_and_keeps_the_owners_work(server, template, tm
         assert (lived_in / file).read_text().endswith("# mine\n"), file
     assert "# theirs" not in (lived_in / "my_reflex_app/state.py").read_text()
     assert not (lived_in / "my_reflex_app/pages/about.py").exists()
-    assert (lived_in / "README.md").read_text().startswith("# My own words\n")
+    assert "# My own words\n" in (lived_in / "README.md").read_text()
+    # Another server changes the README that was rewritten: the one place where both have touched the same lines.
+    both = [] if server == "gunicorn" else ["UU README.md"]
     changed = git(lived_in, "status", "--porcelain").splitlines()
-    assert not [line for line in changed if line.startswith(("UU", "??"))], changed
+    assert [line for line in changed if line.startswith(("U", "?"))] == both
     commit(lived_in, "Update")
     must_run("copier", "update", "--quiet", "--defaults", cwd=lived_in)
     assert git(lived_in, "status", "--porcelain") == ""
