@@ -192,14 +192,7 @@ class Served:
 
     def members(self) -> list[int]:
         """List the processes of its session that still live, start.sh included."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                    if int(fields[3]) == self.process.pid and fields[0] != "Z":
-                        found.append(int(entry.name))
-        return found
+        return session(self.process.pid)
 
     def pids(self, what: str) -> list[int]:
         """List the processes of its session whose command line has `what`, the oldest first."""
@@ -236,3 +229,15 @@ def listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def session(leader: int) -> list[int]:
+    """List the processes of a session that still live."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader and fields[0] != "Z":
+                    found.append(int(entry.name))
+    return found

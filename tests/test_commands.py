@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from house import ROOT, clean_environment, free_port, get, run, until
+from house import ROOT, clean_environment, free_port, get, run, session, until
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def serving(*command, cwd, log):
         yield re.search(r"Serving on (http://localhost:\d+)", log.read_text())[1]
         os.killpg(serve.pid, signal.SIGINT)  # what Ctrl-C does
         assert serve.wait(10) == 0, log.read_text()
-        assert not subprocess.run(["pgrep", "--session", str(serve.pid)], capture_output=True, check=False).stdout
+        assert session(serve.pid) == []
     finally:
         if serve.poll() is None:
             os.killpg(serve.pid, signal.SIGKILL)
