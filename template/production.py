@@ -50,7 +50,8 @@ class ProductionPlugin(rx.plugins.Plugin):
         (static_dir.parent / "routes.caddy").write_text(caddy_routes(routes))
         robots = static_dir / "robots.txt"
         if not robots.exists():
-            robots.write_text(robots_txt(config.deploy_url if has_sitemap(static_dir) else None))
+            has_sitemap = (static_dir / "sitemap.xml").exists()
+            robots.write_text(robots_txt(config.deploy_url if has_sitemap else None))
 
     def post_compile(self, **context) -> None:
         """Have each worker set itself up before its first request.
@@ -180,18 +181,6 @@ def route_pattern(route: str) -> str:
         else:
             parts.append("/" + re.escape(part))
     return "".join(parts)
-
-
-def has_sitemap(static_dir: Path) -> bool:
-    """Tell whether the build made a sitemap.
-
-    Args:
-        static_dir: The folder of the built pages.
-
-    Returns:
-        Whether `sitemap.xml` is there.
-    """
-    return (static_dir / "sitemap.xml").exists()
 
 
 def robots_txt(deploy_url: str | None) -> str:
