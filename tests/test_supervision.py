@@ -47,6 +47,19 @@ def test_the_death_of_the_backend_ends_everything(server, startup, project):
         assert app.members() == []
 
 
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+def test_gunicorn_replaces_a_worker_that(sent, project):
+    with Served(project({"server": "gunicorn"}, built=True)) as app:
+        app.ready()
+        supervisor, worker = app.pids(BACKEND["gunicorn"])
+        os.kill(worker, sent)
+        # A worker that hangs is replaced after --timeout, 60 s.
+        until(lambda: worker not in app.pids(BACKEND["gunicorn"]), 90)
+        until(lambda: len(app.pids(BACKEND["gunicorn"])) == 2, 10)
+        until(lambda: answers(app, "/ping"), 30)
+        assert app.pids(BACKEND["gunicorn"])[0] == supervisor
+
+
 @EACH_SERVER
 @EACH_STARTUP
 def test_the_death_of_caddy_ends_everything(server, startup, project):

@@ -6,6 +6,16 @@ import pytest
 from house import ROOT, must_run
 from variants import SERVERS
 
+#: Where the owner adds a line: the way to production, the app and its tests.
+TOUCHED = [
+    "Dockerfile",
+    "Caddyfile",
+    "start.sh",
+    "cloudbuild.yaml",
+    "my_reflex_app/state.py",
+    "tests/test_state.py",
+]
+
 
 def git(folder, *arguments):
     person = ("-c", "user.name=A Person", "-c", "user.email=person@example.com")
@@ -35,14 +45,7 @@ def test_an_update_brings_the_fix_and_keeps_the_owners_work(server, template, tm
     must_run("copier", "copy", "--quiet", "--defaults", template, lived_in, cwd=tmp_path)
     git(lived_in, "init", "--quiet")
     commit(lived_in, "Start")
-    for file in (
-        "Dockerfile",
-        "Caddyfile",
-        "start.sh",
-        "cloudbuild.yaml",
-        "my_reflex_app/state.py",
-        "tests/test_state.py",
-    ):
+    for file in TOUCHED:
         add_line(lived_in / file, "# mine")
     (lived_in / "my_reflex_app/pages/about.py").unlink()
     (lived_in / "README.md").write_text("# My own words\n")
@@ -57,14 +60,7 @@ def test_an_update_brings_the_fix_and_keeps_the_owners_work(server, template, tm
 
     assert "grace_period 4s" in (lived_in / "Caddyfile").read_text()
     assert f"export SERVER={server}" in (lived_in / "start.sh").read_text()
-    for file in (
-        "Dockerfile",
-        "Caddyfile",
-        "start.sh",
-        "cloudbuild.yaml",
-        "my_reflex_app/state.py",
-        "tests/test_state.py",
-    ):
+    for file in TOUCHED:
         assert (lived_in / file).read_text().endswith("# mine\n"), file
     assert "# theirs" not in (lived_in / "my_reflex_app/state.py").read_text()
     assert not (lived_in / "my_reflex_app/pages/about.py").exists()
