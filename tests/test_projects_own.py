@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from house import must_run
+from house import Served, must_run
 from variants import COMBINATIONS, EDGES, HOSTILE_NAMES, name
 
 pytestmark = pytest.mark.slow
@@ -16,8 +16,6 @@ def test_the_projects_tests_pass(answers, project):
 
 @pytest.mark.parametrize("answers", HOSTILE_NAMES[:2], ids=name)
 def test_a_hostile_name_reaches_the_visitor_as_it_is(answers, project, page):
-    from house import Served
-
     with Served(project(answers, built=True)) as app:
         app.ready()
         page.goto(app.url)

@@ -1,10 +1,12 @@
 """Each server with each start-up order and store, started by start.sh, behind a real Caddy, used by a real Chromium."""
 
 import re
+import shutil
 import uuid
+from pathlib import Path
 
 import pytest
-from house import Served, listens, until
+from house import Served, build, listens, until
 from playwright.sync_api import expect
 from variants import COMBINATIONS, SERVERS, name
 
@@ -75,10 +77,6 @@ def test_a_visitor_uses_every_page(answers, project, page, redis_url, tmp_path):
 @pytest.fixture(scope="module")
 def app(render, tmp_path_factory):
     """Serve the default project for the questions that only Caddy answers."""
-    import shutil
-
-    from house import build
-
     made = tmp_path_factory.mktemp("caddy") / "project"
     shutil.copytree(render({"deploy_url": "https://shop.example.com"}), made)
     build(made)
@@ -170,8 +168,6 @@ def test_caddy_writes_nothing_and_has_no_admin_port(app, tmp_path):
 
 def must_listen(pid):
     """Return the TCP ports on which a process listens."""
-    from pathlib import Path
-
     inodes = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir() if "socket:" in str(link.readlink())}
     ports = set()
     for table in ("tcp", "tcp6"):
