@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import engine
 import pytest
 import yaml
 from house import build, free_port, install, run, until
@@ -13,6 +14,18 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from variants import Answers
 
 Render = Callable[..., Path]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop what the test processes started and shared, when the last of them is done."""
+    if not hasattr(session.config, "workerinput"):
+        engine.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not the real thing."""
+    if names := engine.stand_ins():
+        terminalreporter.write_line(f"Base images that could not be pulled, made here instead: {', '.join(names)}")
 
 
 @pytest.fixture(scope="session")

@@ -9,28 +9,13 @@ import pytest
 from house import Served, build, listens, until
 from playwright.sync_api import expect
 from variants import COMBINATIONS, SERVERS, name
+from visitor import click_to_three, watch
 
 pytestmark = pytest.mark.slow
 
 
 def environment(answers, redis_url):
     return {"REFLEX_REDIS_URL": redis_url} if answers.get("state_store") == "redis" else {}
-
-
-def watch(page):
-    """Collect what the page complains about."""
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    return complaints
-
-
-def click_to_three(page, url):
-    page.goto(url)
-    expect(page.locator("#count")).to_have_text("0")
-    for count in ("1", "2", "3"):
-        page.click("#increment")
-        expect(page.locator("#count")).to_have_text(count)
 
 
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name)

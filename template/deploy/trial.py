@@ -1,0 +1,115 @@
+"""The third step of cloudbuild.yaml: tries the candidate before it gets visitors, as a visitor would.
+
+Asks for the first page, for /ping and, over the WebSocket, for the state of a new tab. Runs in the app's own image.
+"""
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import simple_websocket
+
+SECONDS = 120
+"""How long the whole trial may take. An instance that is started for it has to import the app first."""
+
+
+class TrialError(Exception):
+    """The candidate answered, and not as it should."""
+
+
+def page(url: str, headers: dict[str, str]) -> None:
+    """Ask for the first page.
+
+    Raises:
+        TrialError: If what comes is not a page.
+    """
+    with urllib.request.urlopen(urllib.request.Request(url + "/", headers=headers), timeout=60) as answer:  # noqa: S310
+        kind = answer.headers.get_content_type()
+    if kind != "text/html":
+        msg = f"{kind} came instead of a page"
+        raise TrialError(msg)
+
+
+def ping(url: str, headers: dict[str, str]) -> None:
+    """Ask the backend for a sign of life; an answer that is no success raises urllib's error."""
+    with urllib.request.urlopen(urllib.request.Request(url + "/ping", headers=headers), timeout=60):  # noqa: S310
+        pass
+
+
+def event(url: str, headers: dict[str, str]) -> None:
+    """Open the event socket and have a new tab's state sent, as the browser does when a page opens.
+
+    The messages are those of Engine.IO 4 and Socket.IO 5: https://socket.io/docs/v4/socket-io-protocol/.
+
+    Raises:
+        TrialError: If no state comes.
+    """
+    address = f"{url.replace('http', 'ws', 1)}/_event/?token={uuid.uuid4()}&EIO=4&transport=websocket"
+    hydrate = {
+        "name": "reflex___state____state.hydrate_and_load",
+        "payload": {},
+        "router_data": {"pathname": "/", "query": {}, "asPath": "/"},
+    }
+    socket = simple_websocket.Client(address, headers=headers)
+    try:
+        socket.send("40/_event," + json.dumps({"event": hydrate}))
+        deadline = time.monotonic() + 30
+        while (left := deadline - time.monotonic()) > 0:
+            message = socket.receive(timeout=left) or ""
+            if message.startswith('42/_event,["event"') and '"delta"' in message:
+                return
+            if message.startswith("40/_event,"):
+                socket.send("42/_event," + json.dumps(["event", hydrate]))
+            elif message == "2":
+                socket.send("3")
+    finally:
+        socket.close()
+    msg = "the state of a new tab did not come within 30 s"
+    raise TrialError(msg)
+
+
+def attempt(what: Callable[[str, dict[str, str]], None], url: str, headers: dict[str, str], deadline: float) -> None:
+    """Try one thing until it works or the time is over, and say how it went.
+
+    Raises:
+        TrialError: With the last reason, if it did not work before `deadline`, a time of `time.monotonic()`.
+    """
+    while True:
+        started = time.monotonic()
+        try:
+            what(url, headers)
+        except (OSError, TrialError, simple_websocket.ConnectionClosed, simple_websocket.ConnectionError) as error:
+            # Cloud Run's front end answers in its own name while an instance starts: not the last word.
+            reason = f"{type(error).__name__}: {error}"
+            print(f"trial: {what.__name__}: {reason}", flush=True)
+            if time.monotonic() + 2 > deadline:
+                raise TrialError(reason) from None
+            time.sleep(2)
+        else:
+            print(f"trial: {what.__name__}: good, after {time.monotonic() - started:.2f} s", flush=True)
+            return
+
+
+def main() -> int:
+    """Try the candidate whose address and token are in .candidate/; return the status for the shell."""
+    url = Path(".candidate/url").read_text().strip().rstrip("/")
+    token = Path(".candidate/token").read_text().strip()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    print(f"trial: {url}", flush=True)
+    deadline = time.monotonic() + SECONDS
+    for what in (page, ping, event):
+        try:
+            attempt(what, url, headers, deadline)
+        except TrialError as error:
+            print(f"trial: {what.__name__} failed, {error}. The visitors stay where they are.", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

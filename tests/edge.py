@@ -1,0 +1,59 @@
+"""A stand-in for Cloud Run's front end: ends TLS and tells the app who the visitor is. A real Caddy plays it."""
+
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Self
+
+from house import clean_environment, free_port, until
+
+
+class Edge:
+    """An https address on the loopback in front of an app's port."""
+
+    def __init__(self, caddy: Path, port: int, folder: Path) -> None:
+        """Start it.
+
+        Args:
+            caddy: The program.
+            port: Where the app listens.
+            folder: An empty one, for its configuration and its certificates.
+        """
+        self.port = free_port()
+        # Not localhost by itself: Reflex has rules of its own for that name.
+        self.url = f"https://app.localhost:{self.port}"
+        (folder / "Caddyfile").write_text(
+            f"{{\n\tadmin off\n\tpersist_config off\n\tskip_install_trust\n\tauto_https disable_redirects\n"
+            f"\tstorage file_system {folder}\n}}\n"
+            f"{self.url} {{\n\ttls internal\n\treverse_proxy localhost:{port}\n}}\n"
+        )
+        with (folder / "edge.log").open("w") as log:
+            self.process = subprocess.Popen(
+                [caddy, "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"],
+                env=clean_environment(HOME=str(folder), XDG_DATA_HOME=str(folder), XDG_CONFIG_HOME=str(folder)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> Self:
+        """Wait until it has its certificate."""
+        until(lambda: self.speaks_tls() or self.process.poll() is not None, 30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.process.terminate()
+        self.process.wait(15)
+
+    def speaks_tls(self) -> bool:
+        """Tell whether a connection can be made; the certificate is its own."""
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        try:
+            plain = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+            with plain, trusting.wrap_socket(plain, server_hostname="app.localhost"):
+                return True
+        except OSError:
+            return False

