@@ -12,11 +12,20 @@ if TYPE_CHECKING:
 
 Resource = dict[str, Any]
 
+PROJECT = "my-project-123"
+
+
+class RefusedError(Exception):
+    """The API says no."""
+
+    def __init__(self, code: int, status: str, message: str) -> None:
+        """Say with which HTTP code, which status of Google's and why."""
+        super().__init__(message)
+        self.code, self.status = code, status
+
 
 def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     """Create, replace, read, list or delete a service."""
-    from google_cloud import PROJECT, RefusedError
-
     services = f"namespaces/{PROJECT}/services"
     if call.method == "POST" and path == services:
         path = f"{services}/{call.body['metadata']['name']}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import engine
 import pytest
 import yaml
+from google_cloud import GoogleCloud
 from house import build, free_port, install, run, until
 from playwright.sync_api import Browser, Page, sync_playwright
 from variants import Answers
@@ -59,6 +60,15 @@ def project(render, tmp_path) -> Render:
         return copy
 
     return get
+
+
+@pytest.fixture
+def cloud(tmp_path) -> Iterator[GoogleCloud]:
+    """Have a Google Cloud project of one's own, with Cloud Run turned on and an app that always starts."""
+    with GoogleCloud(tmp_path / "google") as google:
+        google.enabled.add("run.googleapis.com")
+        yield google
+        assert google.refused == [], "gcloud wanted to leave this machine"
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ an address that is not overridden comes here too, is refused and stands in `refu
 """
 
 import base64
+import functools
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import cloud_run
+from cloud_run import PROJECT, RefusedError
 from house import clean_environment
 
 Resource = dict[str, Any]
@@ -38,20 +40,11 @@ COLLECTIONS = {
 VERB = re.compile(r"(.*?)(?::(getIamPolicy|setIamPolicy|batchEnable|addVersion|access|undelete))?")
 DONE = {"name": "operations/operation-1", "done": True}
 
-PROJECT = "my-project-123"
 NUMBER = "123456789012"
+TOKENS = "http://oauth2.google.test/token"
 
 #: What these call when a revision is deployed: gets the container's description, returns its address, or raises.
 Start = Callable[[Resource], str]
-
-
-class RefusedError(Exception):
-    """The API says no."""
-
-    def __init__(self, code: int, status: str, message: str) -> None:
-        """Say with which HTTP code, which status of Google's and why."""
-        super().__init__(message)
-        self.code, self.status = code, status
 
 
 @dataclass
@@ -98,7 +91,7 @@ class GoogleCloud:
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
-            def do_CONNECT(self) -> None:  # noqa: N802
+            def do_CONNECT(self) -> None:
                 cloud.refused.append(self.path)
                 self.send_error(403)
 
@@ -123,10 +116,8 @@ class GoogleCloud:
             made = subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True, check=True)
             email = f"somebody@{PROJECT}.iam.gserviceaccount.com"
             account = {"type": "service_account", "project_id": PROJECT, "private_key_id": "1", "client_id": "1"}
-            token_uri = "http://oauth2.google.test/token"
-            key.write_text(
-                json.dumps(account | {"private_key": made.stdout, "client_email": email, "token_uri": token_uri})
-            )
+            account |= {"private_key": made.stdout, "client_email": email, "token_uri": TOKENS}
+            key.write_text(json.dumps(account))
         proxy = f"http://127.0.0.1:{self.server.server_address[1]}"
         return {
             "CLOUDSDK_CONFIG": str(self.folder / "config"),
@@ -135,7 +126,7 @@ class GoogleCloud:
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
             "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
             "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(key),
-            "CLOUDSDK_AUTH_TOKEN_HOST": "http://oauth2.google.test/token",
+            "CLOUDSDK_AUTH_TOKEN_HOST": TOKENS,
             "http_proxy": proxy,
             "https_proxy": proxy,
         } | {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.google.test/" for api in APIS}
@@ -145,7 +136,7 @@ class GoogleCloud:
         return subprocess.run(
             command,
             cwd=cwd,
-            env=clean_environment(**self.environment(), **more),
+            env=clean_environment(**(self.environment() | more)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -202,25 +193,27 @@ class GoogleCloud:
         """Do what a request asks for and return the answer; what is special of one API comes first."""
         path = call.path.replace("projects/-/", f"projects/{PROJECT}/").replace("projects/_/", "")
         path, verb = VERB.fullmatch(path).groups()
-        if verb in {"getIamPolicy", "setIamPolicy"} or path.endswith("/iam"):
-            return self.policy(call, path.removesuffix("/iam"))
-        if call.api == "run" and path.startswith("namespaces/"):
-            return cloud_run.respond(self, call, path)
-        if call.api == "serviceusage":
-            self.enabled.update(call.body.get("serviceIds", []))
-            return DONE | {"state": "ENABLED" if path.rpartition("/")[2] in self.enabled else "DISABLED"}
-        if call.api == "secretmanager" and ("/versions/" in path or verb == "addVersion"):
-            return self.secret_version(call, path, verb)
-        if verb == "undelete":
-            self.resources[path]["state"] = "ACTIVE"
-            return DONE | {"response": self.resources[path]}
-        if path.endswith("/storageLayout"):
-            return {}
-        if path.endswith("/authString"):
-            return {"authString": "a-password"}
-        if "operations/" in path:
-            return DONE | {"status": "DONE", "operationType": "insert"}
-        return self.resource(call, path)
+        special = [
+            (verb in {"getIamPolicy", "setIamPolicy"} or path.endswith("/iam"), self.policy),
+            (call.api == "run" and path.startswith("namespaces/"), functools.partial(cloud_run.respond, self)),
+            (call.api == "serviceusage", self.enable),
+            (call.api == "secretmanager" and ("/versions/" in path or verb == "addVersion"), self.secret_version),
+            (verb == "undelete", self.undelete),
+            (path.endswith("/storageLayout"), lambda *_: {}),
+            (path.endswith("/authString"), lambda *_: {"authString": "a-password"}),
+            ("operations/" in path, lambda *_: DONE | {"status": "DONE", "operationType": "insert"}),
+        ]
+        return next((handler for applies, handler in special if applies), self.resource)(call, path)
+
+    def enable(self, call: Call, path: str) -> Resource:
+        """Turn APIs on, or tell whether one is on."""
+        self.enabled.update(call.body.get("serviceIds", []))
+        return DONE | {"state": "ENABLED" if path.rpartition("/")[2] in self.enabled else "DISABLED"}
+
+    def undelete(self, _: Call, path: str) -> Resource:
+        """Bring back what Google keeps for 30 days."""
+        self.resources[path]["state"] = "ACTIVE"
+        return DONE | {"response": self.resources[path]}
 
     def resource(self, call: Call, path: str) -> Resource:
         """Create, read, list, change or delete a resource.
@@ -299,11 +292,12 @@ class GoogleCloud:
 
     def policy(self, call: Call, path: str) -> Resource:
         """Read or replace who may do what with a resource."""
+        path = path.removesuffix("/iam")
         if call.method == "PUT" or call.path.endswith(":setIamPolicy"):
             self.policies[path] = call.body.get("policy", call.body)
         return self.policies.get(path, {}) | {"etag": "BwXhqhZ1bZ4="}
 
-    def secret_version(self, call: Call, path: str, verb: str | None) -> Resource:
+    def secret_version(self, call: Call, path: str) -> Resource:
         """Add a version to a secret, look one up, or read it.
 
         Raises:
@@ -313,14 +307,14 @@ class GoogleCloud:
         if secret not in self.resources:
             raise RefusedError(404, "NOT_FOUND", f"Secret [{secret}] not found.")
         versions = self.resources[secret].setdefault("versions", [])
-        if verb == "addVersion":
+        if call.path.endswith(":addVersion"):
             versions.append(call.body["payload"]["data"])
             number = str(len(versions))
         number = str(len(versions)) if number == "latest" else number
         if not 1 <= int(number) <= len(versions):
             raise RefusedError(404, "NOT_FOUND", f"Secret Version [{path}] not found.")
         name = f"{secret}/versions/{number}"
-        if verb == "access":
+        if call.path.endswith(":access"):
             return {"name": name, "payload": {"data": versions[int(number) - 1]}}
         return {"name": name, "state": "ENABLED", "clientSpecifiedPayloadChecksum": True}
 

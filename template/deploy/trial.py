@@ -4,6 +4,8 @@ Asks for the first page, for /ping and, over the WebSocket, for the state of a n
 """
 
 import json
+import os
+import socket
 import sys
 import time
 import urllib.error
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import simple_websocket
 
-SECONDS = 120
+SECONDS = int(os.environ.get("TRIAL_SECONDS", "120"))
 """How long the whole trial may take. An instance that is started for it has to import the app first."""
 
 
@@ -101,6 +103,7 @@ def main() -> int:
     token = Path(".candidate/token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     print(f"trial: {url}", flush=True)
+    socket.setdefaulttimeout(60)  # the WebSocket client would wait for its connection without end
     deadline = time.monotonic() + SECONDS
     for what in (page, ping, event):
         try:

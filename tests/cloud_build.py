@@ -1,0 +1,167 @@
+"""Runs the steps of a rendered cloudbuild.yaml here, in order, as Cloud Build does.
+
+The steps of Google's builder images run on this machine: the docker one with the real Docker Engine, the gcloud one
+with the real gcloud on the stand-in for Google's API. Every other step runs in its image.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import engine
+import yaml
+from google_cloud import PROJECT, GoogleCloud
+from house import clean_environment, free_port, listens, until
+
+SUBSTITUTION = re.compile(r"\$\$|\$\{(\w+)\}|\$(\w+)")
+
+
+@dataclass
+class Build:
+    """What came of a build."""
+
+    id: str
+    succeeded: bool = True
+    steps: list[str] = field(default_factory=list)
+    log: str = ""
+
+
+def substitute(config: Any, values: dict[str, str], used: set[str]) -> Any:
+    """Fill the substitutions in, as Cloud Build does; `$$` is a dollar sign.
+
+    Raises:
+        KeyError: If a name is unknown: Cloud Build refuses such a build.
+    """
+    if isinstance(config, dict):
+        return {key: substitute(value, values, used) for key, value in config.items()}
+    if isinstance(config, list):
+        return [substitute(value, values, used) for value in config]
+    if not isinstance(config, str):
+        return config
+
+    def fill(found: re.Match) -> str:
+        if found[0] == "$$":
+            return "$"
+        key = found[1] or found[2]
+        used.add(key)
+        return substitute(values[key], values, used)
+
+    return SUBSTITUTION.sub(fill, config)
+
+
+def resolve(file: Path, build_id: str, **given: str) -> dict[str, Any]:
+    """Read a cloudbuild.yaml and fill its substitutions in.
+
+    Raises:
+        KeyError: If it uses a substitution that nobody gives, or declares one that it does not use: Cloud Build
+            refuses both.
+    """
+    config = yaml.safe_load(file.read_text())
+    # A build by hand has no commit: the values of what a trigger knows are empty.
+    triggers = dict.fromkeys(["COMMIT_SHA", "SHORT_SHA", "REPO_NAME", "BRANCH_NAME", "TAG_NAME", "REF_NAME"], "")
+    values = triggers | {"PROJECT_ID": PROJECT, "BUILD_ID": build_id} | config.pop("substitutions") | given
+    used: set[str] = set()
+    resolved = substitute(config, values, used)
+    if unused := {key for key in values if key.startswith("_")} - used:
+        raise KeyError(unused)
+    return resolved
+
+
+def upload(project: Path, workspace: Path, cloud: GoogleCloud) -> None:
+    """Copy what `gcloud builds submit` would upload, by the rules of .gcloudignore."""
+    listed = cloud.run("gcloud", "meta", "list-files-for-upload", project, cwd=project)
+    assert listed.returncode == 0, listed.stdout
+    for name in listed.stdout.split("\n"):
+        if name:
+            target = workspace / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(project / name, target)
+
+
+def run(project: Path, workspace: Path, cloud: GoogleCloud, *, environment: dict[str, str], **given: str) -> Build:
+    """Run a build to its end or to its first step that fails.
+
+    Args:
+        project: The checkout.
+        workspace: An empty folder for the build; its name is the build's ID.
+        cloud: What gcloud talks to.
+        environment: More that the steps find in their environment.
+        given: Substitutions, as by `--substitutions`.
+    """
+    build = Build(workspace.name)
+    workspace.mkdir(mode=0o755)
+    upload(project, workspace, cloud)
+    config = resolve(workspace / "cloudbuild.yaml", build.id, **given)
+    tools = wrapped_docker(workspace.parent / "tools")
+    variables = dict(entry.split("=", 1) for entry in config["options"]["env"]) | environment
+    for step in config["steps"]:
+        command = [step["entrypoint"], *step["args"]]
+        path = f"{tools}:{os.environ['PATH']}"
+        if "/docker:" in step["name"] or "/google-cloud-cli:" in step["name"]:
+            done = cloud.run(*command, cwd=workspace, **variables, PATH=path)
+        else:
+            options = [f"--env={name}={value}" for name, value in variables.items()]
+            done = subprocess.run(
+                [
+                    *(engine.DOCKER, "run", "--rm", "--network=host", f"--volume={workspace}:/workspace"),
+                    *("--workdir=/workspace", "--env=HOME=/builder/home", *options),
+                    *(f"--entrypoint={command[0]}", step["name"], *command[1:]),
+                ],
+                env=clean_environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+        build.steps.append(step["id"])
+        build.log += f"=== {step['id']}\n{done.stdout}"
+        if done.returncode != 0:
+            build.succeeded = False
+            break
+    return build
+
+
+def wrapped_docker(folder: Path) -> Path:
+    """Put a `docker` into a folder that gives build steps a network on an Engine that has none of its own."""
+    folder.mkdir(exist_ok=True)
+    script = folder / "docker"
+    options = " ".join(engine.network())
+    script.write_text(
+        "#!/bin/sh\n"
+        'command=$1\nshift\n[ "$command" = build ] || exec '
+        f'{shutil.which(engine.DOCKER)} "$command" "$@"\n'
+        f'exec {shutil.which(engine.DOCKER)} build {options} "$@"\n'
+    )
+    script.chmod(0o755)
+    return folder
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """Run a real image registry on the loopback and give its address, such as localhost:5000."""
+    folder.mkdir()
+    port = free_port()
+    config = {
+        "version": 0.1,
+        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "images")}, "delete": {"enabled": True}},
+        "http": {"addr": f"localhost:{port}"},
+    }
+    (folder / "config.yml").write_text(yaml.safe_dump(config))
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            ["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        until(lambda: listens(port), 30)
+        yield f"localhost:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)

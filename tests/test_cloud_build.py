@@ -1,0 +1,119 @@
+"""From a checkout to visitors: the steps of cloudbuild.yaml in order, with the real Docker Engine and a real registry.
+
+Google's API is a stand-in, and the Cloud Run behind it starts each revision as a real container on the loopback.
+"""
+
+import json
+import re
+
+import cloud_build
+import pytest
+from cloud_run import PROJECT
+from engine import Container, bases, docker, ours
+from house import get, listens, until
+
+pytestmark = pytest.mark.slow
+
+SERVICE = "my-reflex-app"
+INVOKERS = f"projects/{PROJECT}/locations/us-central1/services/{SERVICE}"
+
+
+@pytest.fixture
+def containers():
+    """Collect the containers that Cloud Run's stand-in started, and remove them."""
+    started = []
+    yield started
+    for container in started:
+        container.__exit__()
+
+
+@pytest.fixture
+def run(cloud, containers, tmp_path):
+    """Run a build of a project, with an empty cache as on Cloud Build, and Cloud Run's stand-in on real containers."""
+
+    def start(description):
+        environment = {entry["name"]: entry.get("value", "a-secret") for entry in description.get("env", [])}
+        docker("image", "rm", "--force", description["image"])  # so that what was pushed is what runs
+        container = Container(description["image"], **environment)
+        containers.append(container)
+        # Cloud Run waits for the port, then the revision is ready.
+        until(lambda: listens(container.port) or container.state("Running") != "true", 60)
+        if not listens(container.port):
+            msg = f"The container failed to start and listen on the port defined by PORT={container.port}"
+            raise RuntimeError(msg)
+        return container.url
+
+    def build(project, build_id, registry, **given):
+        cloud.start = start
+        bases(project)
+        if ours():
+            docker("builder", "prune", "--all", "--force")
+        image = f"{registry}/my-project-123/{SERVICE}"
+        # A trial that fails does so after 20 s here instead of 120.
+        return cloud_build.run(
+            project, tmp_path / build_id, cloud, environment={"TRIAL_SECONDS": "20"}, _IMAGE=image, **given
+        )
+
+    return build
+
+
+def test_three_deployments(cloud, containers, project, run, tmp_path):
+    made = project()
+    with cloud_build.registry(tmp_path / "registry") as registry:
+        # The first one: the service does not exist.
+        first = run(made, "11111111-by-hand", registry)
+        assert first.succeeded, first.log
+        assert first.steps == ["image", "candidate", "trial", "traffic"]
+        assert re.findall(r"trial: (\w+): good", first.log) == ["page", "ping", "event"]
+        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b11111111": 100}
+        assert cloud.members(INVOKERS, "roles/run.invoker") == ["allUsers"]
+        assert get(f"{containers[0].url}/")[0] == 200
+
+        # The second: a changed line, a commit; nothing is installed again, though the machine is a new one.
+        index = made / "my_reflex_app/pages/index.py"
+        index.write_text(index.read_text().replace("Add one", "Add one more"))
+        second = run(
+            made, "22222222-trigger", registry, COMMIT_SHA="c0ffee", _SOURCE="https://github.com/OWNER/REPOSITORY"
+        )
+        assert second.succeeded, second.log
+        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
+        if ours():
+            assert installs(second.log) == [], second.log
+            assert len(installs(first.log)) == 3
+        tags = json.loads(get(f"http://{registry}/v2/my-project-123/{SERVICE}/tags/list")[2])["tags"]
+        assert set(tags) == {"11111111-by-hand", "22222222-trigger", "c0ffee", "latest", "dependencies"}
+        labels = docker("inspect", "--format", "{{json .Config.Labels}}", f"{registry}/my-project-123/{SERVICE}:c0ffee")
+        assert '"org.opencontainers.image.revision":"c0ffee"' in labels
+        assert '"org.opencontainers.image.source":"https://github.com/OWNER/REPOSITORY"' in labels
+
+        # The third: an app that does not start. The visitors stay.
+        state = made / "my_reflex_app/my_reflex_app.py"
+        state.write_text(
+            f"{state.read_text()}\nimport os\n\nif 'PORT' in os.environ:\n    raise SystemExit('no key')\n"
+        )
+        third = run(made, "33333333-broken", registry)
+        assert not third.succeeded
+        assert third.steps == ["image", "candidate", "trial"]
+        assert "The visitors stay where they are" in third.log
+        assert re.search(r"trial: (page|ping): .*(refused|502|503|reset|closed)", third.log, re.IGNORECASE), third.log
+        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
+        assert get(f"{containers[1].url}/ping")[0] == 200
+
+
+def test_an_app_that_does_not_start_never_gets_its_first_visitor(cloud, project, run, tmp_path):
+    made = project({"startup": "backend-first", "server": "uvicorn"})
+    app = made / "my_reflex_app/my_reflex_app.py"
+    app.write_text(f"{app.read_text()}\nimport os\n\nif 'PORT' in os.environ:\n    raise SystemExit('no key')\n")
+    with cloud_build.registry(tmp_path / "registry") as registry:
+        build = run(made, "44444444-broken", registry)
+    assert not build.succeeded
+    assert build.steps == ["image", "candidate"]
+    assert "failed to start and listen on the port" in build.log
+    assert cloud.traffic(SERVICE) == {}
+    assert cloud.members(INVOKERS, "roles/run.invoker") == []
+
+
+def installs(log):
+    """List the build steps that installed something, rather than taking it from the registry."""
+    steps = dict(re.findall(r"^#(\d+) \[.*\] (RUN (?:uv venv|bun install|python -c).*)$", log, re.MULTILINE))
+    return [command for step, command in steps.items() if f"#{step} CACHED" not in log]
