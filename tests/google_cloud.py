@@ -8,7 +8,6 @@ import base64
 import functools
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import cloud_run
+import pytest
 from cloud_run import PROJECT, RefusedError
 from house import clean_environment
 
@@ -72,7 +72,9 @@ class GoogleCloud:
     refused: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        """Start to listen."""
+        """Start to listen; without gcloud there is nothing to test, and the report says so."""
+        if shutil.which("gcloud") is None:
+            pytest.skip("gcloud is not installed, so nothing shows what Google's API would get")
         self.resources[f"projects/{PROJECT}"] = {"projectId": PROJECT, "projectNumber": NUMBER, "name": PROJECT}
         cloud = self
 
@@ -342,8 +344,3 @@ def token(form: dict[str, list[str]]) -> Resource:
         ]
         answer["id_token"] = ".".join([*encoded, "c2lnbmF0dXJl"])
     return answer
-
-
-def installed() -> bool:
-    """Tell whether the real gcloud is there."""
-    return shutil.which("gcloud", path=os.environ["PATH"]) is not None

@@ -102,8 +102,7 @@ def test_three_deployments(cloud, containers, project, run, tmp_path):
 
 def test_an_app_that_does_not_start_never_gets_its_first_visitor(cloud, project, run, tmp_path):
     made = project({"startup": "backend-first", "server": "uvicorn"})
-    app = made / "my_reflex_app/my_reflex_app.py"
-    app.write_text(f"{app.read_text()}\nimport os\n\nif 'PORT' in os.environ:\n    raise SystemExit('no key')\n")
+    forget_a_setting(made)
     with cloud_build.registry(tmp_path / "registry") as registry:
         build = run(made, "44444444-broken", registry)
     assert not build.succeeded
@@ -111,6 +110,12 @@ def test_an_app_that_does_not_start_never_gets_its_first_visitor(cloud, project,
     assert "failed to start and listen on the port" in build.log
     assert cloud.traffic(SERVICE) == {}
     assert cloud.members(INVOKERS, "roles/run.invoker") == []
+
+
+def forget_a_setting(project):
+    """Have the app need a variable that nobody sets in production; the build does not need it."""
+    app = project / "my_reflex_app/my_reflex_app.py"
+    app.write_text(f"{app.read_text()}\nimport os\n\nif 'PORT' in os.environ:\n    KEY = os.environ['STRIPE_KEY']\n")
 
 
 def installs(log):

@@ -214,9 +214,8 @@ def test_the_names_that_follow_from_the_services_are_allowed(length, render):
     service = "s" * length
     project = render({"service_name": service, "state_store": "redis"})
     said = run("deploy/setup", "--dry-run", cwd=project, PROJECT_ID=PROJECT).stdout
-    accounts = [
-        line.split()[5] for line in said.splitlines() if line.startswith("+ gcloud iam service-accounts create")
-    ]
+    creations = [line.split() for line in said.splitlines() if " create " in line]
+    accounts = [words[5] for words in creations if words[2:4] == ["iam", "service-accounts"]]
     assert len(accounts) == 2
     assert all(6 <= len(account) <= 30 for account in accounts)
     assert [len(words[5]) <= 40 for words in creations if words[2] == "redis"] == [True]

@@ -24,26 +24,31 @@ class TrialError(Exception):
     """The candidate answered, and not as it should."""
 
 
-def page(url: str, headers: dict[str, str]) -> None:
+def fetch(url: str, headers: dict[str, str], seconds: float) -> str:
+    """Ask for an address and return the kind of what comes; an answer that is no success raises urllib's error."""
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - deploy/candidate wrote the address
+    with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
+        return answer.headers.get_content_type()
+
+
+def page(url: str, headers: dict[str, str], seconds: float) -> None:
     """Ask for the first page.
 
     Raises:
         TrialError: If what comes is not a page.
     """
-    with urllib.request.urlopen(urllib.request.Request(url + "/", headers=headers), timeout=60) as answer:  # noqa: S310
-        kind = answer.headers.get_content_type()
+    kind = fetch(f"{url}/", headers, seconds)
     if kind != "text/html":
         msg = f"{kind} came instead of a page"
         raise TrialError(msg)
 
 
-def ping(url: str, headers: dict[str, str]) -> None:
-    """Ask the backend for a sign of life; an answer that is no success raises urllib's error."""
-    with urllib.request.urlopen(urllib.request.Request(url + "/ping", headers=headers), timeout=60):  # noqa: S310
-        pass
+def ping(url: str, headers: dict[str, str], seconds: float) -> None:
+    """Ask the backend for a sign of life."""
+    fetch(f"{url}/ping", headers, seconds)
 
 
-def event(url: str, headers: dict[str, str]) -> None:
+def event(url: str, headers: dict[str, str], seconds: float) -> None:
     """Open the event socket and have a new tab's state sent, as the browser does when a page opens.
 
     The messages are those of Engine.IO 4 and Socket.IO 5: https://socket.io/docs/v4/socket-io-protocol/.
@@ -57,25 +62,27 @@ def event(url: str, headers: dict[str, str]) -> None:
         "payload": {},
         "router_data": {"pathname": "/", "query": {}, "asPath": "/"},
     }
-    socket = simple_websocket.Client(address, headers=headers)
+    tab = simple_websocket.Client(address, headers=headers)
     try:
-        socket.send("40/_event," + json.dumps({"event": hydrate}))
-        deadline = time.monotonic() + 30
+        tab.send("40/_event," + json.dumps({"event": hydrate}))
+        deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            message = socket.receive(timeout=left) or ""
+            message = tab.receive(timeout=left) or ""
             if message.startswith('42/_event,["event"') and '"delta"' in message:
                 return
             if message.startswith("40/_event,"):
-                socket.send("42/_event," + json.dumps(["event", hydrate]))
+                tab.send("42/_event," + json.dumps(["event", hydrate]))
             elif message == "2":
-                socket.send("3")
+                tab.send("3")
     finally:
-        socket.close()
-    msg = "the state of a new tab did not come within 30 s"
+        tab.close()
+    msg = f"the state of a new tab did not come within {seconds:.0f} s"
     raise TrialError(msg)
 
 
-def attempt(what: Callable[[str, dict[str, str]], None], url: str, headers: dict[str, str], deadline: float) -> None:
+def attempt(
+    what: Callable[[str, dict[str, str], float], None], url: str, headers: dict[str, str], deadline: float
+) -> None:
     """Try one thing until it works or the time is over, and say how it went.
 
     Raises:
@@ -84,7 +91,8 @@ def attempt(what: Callable[[str, dict[str, str]], None], url: str, headers: dict
     while True:
         started = time.monotonic()
         try:
-            what(url, headers)
+            # One try may take half a minute: Caddy holds it while the backend starts.
+            what(url, headers, min(max(deadline - started, 1), 30))
         except (OSError, TrialError, simple_websocket.ConnectionClosed, simple_websocket.ConnectionError) as error:
             # Cloud Run's front end answers in its own name while an instance starts: not the last word.
             reason = f"{type(error).__name__}: {error}"
@@ -103,7 +111,7 @@ def main() -> int:
     token = Path(".candidate/token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     print(f"trial: {url}", flush=True)
-    socket.setdefaulttimeout(60)  # the WebSocket client would wait for its connection without end
+    socket.setdefaulttimeout(30)  # the WebSocket client would wait for its connection without end
     deadline = time.monotonic() + SECONDS
     for what in (page, ping, event):
         try:

@@ -1,0 +1,86 @@
+"""deploy/trial.py against the app that start.sh serves: what passes, what does not, and that it ends."""
+
+import pytest
+from edge import Edge
+from house import Served, free_port, must_run, run
+from variants import SERVERS, name
+
+pytestmark = pytest.mark.slow
+
+
+TOKEN = "let-me-in"  # noqa: S105
+
+BROKEN = """
+
+class Broken(rx.State):
+    @rx.var
+    def bad(self) -> int:
+        if self.router.session.client_token:
+            raise OSError
+        return 0
+"""
+
+
+def trial(project, url, token="", seconds="15"):
+    folder = project / ".candidate"
+    folder.mkdir(exist_ok=True)
+    (folder / "url").write_text(url + "\n")
+    (folder / "token").write_text(token)
+    return run(".venv/bin/python", "deploy/trial.py", cwd=project, TRIAL_SECONDS=seconds)
+
+
+@pytest.mark.parametrize("answers", [{"server": server} for server in SERVERS], ids=name)
+def test_a_good_candidate_passes(answers, project):
+    """It may come before the backend is up, and has nothing but what the server's own packages bring."""
+    made = project(answers, built=True)
+    must_run(".venv/bin/python", "-c", "import simple_websocket", cwd=made)
+    with Served(made) as app:
+        done = trial(made, app.url, seconds="60")
+        assert done.returncode == 0, done.stdout
+        assert done.stdout.count("good, after") == 3
+
+
+def test_a_private_candidate_is_entered_with_the_token(project, tmp_path):
+    made = project(built=True)
+    folder = tmp_path / "edge"
+    folder.mkdir()
+    with Served(made) as app, Edge(made / ".venv/bin/caddy", app.port, folder, token=TOKEN) as edge:
+        app.ready()
+        assert trial(made, edge.plain_url, TOKEN).returncode == 0
+        refused = trial(made, edge.plain_url, "another", seconds="3")
+        assert refused.returncode == 1
+        assert "page failed, HTTPError: HTTP Error 403" in refused.stdout
+
+
+def test_pages_without_a_backend_do_not_pass(project):
+    made = project({"startup": "backend-first"}, built=True)
+    with Served(made) as app:
+        app.ready()
+        for process in app.pids("gunicorn"):
+            run("kill", "-STOP", str(process), cwd=made)
+        done = trial(made, app.url, seconds="5")
+        assert done.returncode == 1
+        assert "ping failed" in done.stdout
+        for process in app.pids("gunicorn"):
+            run("kill", "-CONT", str(process), cwd=made)
+
+
+def test_events_that_are_not_answered_do_not_pass(project):
+    """An app whose state cannot be made answers /ping and shows its pages, and nobody can do anything with it."""
+    made = project(built=True)
+    state = made / "my_reflex_app/state.py"
+    state.write_text(state.read_text() + BROKEN)
+    with Served(made) as app:
+        app.ready()
+        done = trial(made, app.url, seconds="5")
+        assert "trial: ping: good" in done.stdout
+        assert done.returncode == 1, done.stdout
+        assert "event failed" in done.stdout
+
+
+def test_an_address_where_nobody_is_ends_with_the_reason(project):
+    made = project()
+    done = trial(made, f"http://localhost:{free_port()}", seconds="3")
+    assert done.returncode == 1
+    assert "Connection refused" in done.stdout
+    assert "The visitors stay where they are" in done.stdout
