@@ -1,10 +1,13 @@
 """What a rendered project contains, for every variant: its own choices, and no trace of others or of the template."""
 
+import json
 import os
 import re
 
+import cloud_build
 import pytest
 import yaml
+from google.cloud.devtools import cloudbuild_v1
 from variants import COMBINATIONS, HOSTILE_NAMES, SERVERS, VARIANTS, name
 
 #: What each server's project may say of the others: gunicorn runs uvicorn's worker, Reflex itself requires granian.
@@ -58,7 +61,7 @@ def test_no_server_is_named_but_the_chosen(answers, render):
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
 def test_redis_is_set_up_only_where_it_is_chosen(answers, render):
     project = render(answers)
-    for path in ("compose.yaml", "cloudbuild.yaml", "deploy/setup", "scripts/serve"):
+    for path in ("compose.yaml", "deploy/setup", "deploy/lib.sh", "scripts/serve"):
         assert ("redis" in (project / path).read_text().lower()) == (answers["state_store"] == "redis"), path
 
 
@@ -91,3 +94,16 @@ def test_a_hostile_name_is_shown_as_it_is(answers, render):
 def test_without_github_actions_there_is_no_github_folder(render):
     assert (render() / ".github/workflows/test.yml").exists()
     assert not (render({"github_actions": False}) / ".github").exists()
+
+
+@pytest.mark.parametrize("answers", VARIANTS, ids=name)
+def test_googles_own_library_reads_the_build(answers, render):
+    config = yaml.safe_load((render(answers) / "cloudbuild.yaml").read_text())
+    build = cloudbuild_v1.Build.from_json(json.dumps(config))
+    assert [step.id for step in build.steps] == ["image", "candidate", "trial", "traffic"]
+    assert build.options.logging == cloudbuild_v1.BuildOptions.LoggingMode.CLOUD_LOGGING_ONLY
+    assert all(re.search(r":[\d.]+(-slim)?$|^\$\{_IMAGE\}:\$\{BUILD_ID\}$", step.name) for step in build.steps)
+    resolved = cloud_build.resolve(render(answers) / "cloudbuild.yaml", "0123abcd")
+    account = resolved["serviceAccount"].rpartition("/")[2].partition("@")[0]
+    assert re.fullmatch(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])", account)
+    assert len(resolved["steps"][2]["name"]) < 200

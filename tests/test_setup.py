@@ -9,6 +9,8 @@ from google_cloud import NUMBER, GoogleCloud
 from house import ROOT, must_run, run
 from variants import name
 
+pytestmark = pytest.mark.slow
+
 SERVICE = "my-reflex-app"
 BUILD = f"{SERVICE}-build@{PROJECT}.iam.gserviceaccount.com"
 RUNTIME = f"{SERVICE}-runtime@{PROJECT}.iam.gserviceaccount.com"
