@@ -1,12 +1,12 @@
-"""What production needs of Reflex beyond its settings, as one Reflex plugin. rxconfig.py turns it on.
+"""What production needs of Reflex beyond its settings.
 
-At build time (`reflex export`):
+After `reflex export`, by `python production.py`:
 
 - the pages talk to the address they were loaded from, so that one image serves any address on any port;
 - `.web/build/routes.caddy` tells Caddy the app's routes with parameters, so that an unknown path is a real 404;
 - `robots.txt` names the sitemap.
 
-In each worker, when it starts:
+In each worker, when it starts, by the plugin that rxconfig.py turns on:
 
 - `THREADS` is how many blocking calls run at once;
 - a Redis that does not answer ends the start, with the reason.
@@ -32,26 +32,7 @@ REDIS_SECONDS = 5
 
 
 class ProductionPlugin(rx.plugins.Plugin):
-    """Prepares the app for Caddy and Cloud Run; see the module's text."""
-
-    def post_build(self, **context) -> None:
-        """Finish what `reflex export` has built.
-
-        Args:
-            context: What Reflex hands to a plugin; `static_dir` is the folder of the built pages.
-
-        Raises:
-            RuntimeError: If this version of Reflex builds pages in a way that this plugin does not know.
-        """
-        static_dir = Path(context["static_dir"])
-        config = get_config()
-        use_the_pages_own_address(static_dir, config.api_url)
-        routes = json.loads((static_dir.parent.parent / "routes.json").read_text())
-        (static_dir.parent / "routes.caddy").write_text(caddy_routes(routes))
-        robots = static_dir / "robots.txt"
-        if not robots.exists():
-            has_sitemap = (static_dir / "sitemap.xml").exists()
-            robots.write_text(robots_txt(config.deploy_url if has_sitemap else None))
+    """Has each worker set itself up; see the module's text."""
 
     def post_compile(self, **context) -> None:
         """Have each worker set itself up before its first request.
@@ -60,6 +41,26 @@ class ProductionPlugin(rx.plugins.Plugin):
             context: What Reflex hands to a plugin; `app` is the app.
         """
         context["app"].register_lifespan_task(worker)
+
+
+def finish_build(web: Path) -> None:
+    """Finish what `reflex export` has built.
+
+    Args:
+        web: The folder that Reflex builds in.
+
+    Raises:
+        RuntimeError: If this version of Reflex builds pages in a way that is not known here.
+    """
+    config = get_config()
+    pages = web / "build" / "client"
+    use_the_pages_own_address(pages, config.api_url)
+    routes = json.loads((web / "routes.json").read_text())
+    (web / "build" / "routes.caddy").write_text(caddy_routes(routes))
+    robots = pages / "robots.txt"
+    if not robots.exists():
+        has_sitemap = (pages / "sitemap.xml").exists()
+        robots.write_text(robots_txt(config.deploy_url if has_sitemap else None))
 
 
 @contextlib.asynccontextmanager
@@ -131,6 +132,9 @@ def use_the_pages_own_address(static_dir: Path, api_url: str) -> None:
             lambda found: "({}+{}{}{})".format(origin[found[2]], *found.group(1, 3, 1)), script.read_text()
         )
         script.write_text(code)
+        # What Reflex has compressed says the old address; the file is too small to be worth it.
+        for compressed in script.parent.glob(f"{script.name}.*"):
+            compressed.unlink()
         changed += count
     if not changed:
         msg = f"No built file names {api_url} as the backend: this version of Reflex builds pages in another way."
@@ -194,3 +198,7 @@ def robots_txt(deploy_url: str | None) -> str:
     """
     sitemap = f"\nSitemap: {deploy_url.rstrip('/')}/sitemap.xml\n" if deploy_url else ""
     return f"User-agent: *\nAllow: /\n{sitemap}"
+
+
+if __name__ == "__main__":
+    finish_build(Path(".web"))

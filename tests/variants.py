@@ -38,7 +38,7 @@ HOSTILE_NAMES: list[Answers] = [
     {"project_name": "42"},
     {"project_name": "-- --"},
     {"project_name": "x" * 80, "project_description": "y" * 200},
-    {"project_name": "zoo", "app_name": "Zoo_" + "o" * 36, "service_name": "z" * 42},
+    {"project_name": "zoo", "app_name": "Zoo_" + "o" * 36, "service_name": "z" * 49},
     {"project_name": "Null", "service_name": "null"},
     {"project_name": " yes: [no] "},
 ]
@@ -89,7 +89,7 @@ WRONG: list[tuple[str, Answers, str]] = [
     ("service_name", {"service_name": "My-App"}, "lower-case"),
     ("service_name", {"service_name": "app-"}, "hyphen"),
     ("service_name", {"service_name": "1app"}, "start with"),
-    ("service_name", {"service_name": "a" * 43}, "42"),
+    ("service_name", {"service_name": "a" * 50}, "50"),
     ("gcp_project", {"gcp_project": "short"}, "6 to 30"),
     ("gcp_project", {"gcp_project": "Has-Capitals"}, "lower-case"),
     ("cpu", {"cpu": "3"}, ""),

@@ -39,7 +39,10 @@ def test_the_pages_talk_to_their_own_address(tmp_path, quote):
     script.write_text(
         f"e={{PING:{quote}http://localhost:8000/ping{quote},EVENT:{quote}ws://localhost:8000/_event{quote}}}"
     )
+    compressed = script.with_name("reflex-env-x.js.gz")
+    compressed.write_bytes(b"the old address")
     production.use_the_pages_own_address(tmp_path, "http://localhost:8000")
+    assert not compressed.exists()
     assert "localhost:8000" not in script.read_text()
     assert f"location.origin+{quote}/ping{quote}" in script.read_text()
 

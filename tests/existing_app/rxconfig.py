@@ -1,0 +1,8 @@
+import reflex as rx
+
+config = rx.Config(
+    app_name="bookshop",
+    db_url="sqlite:////tmp/bookshop.db",
+    plugins=[rx.plugins.SitemapPlugin()],
+    deploy_url="https://books.example.com",
+)
