@@ -24,7 +24,7 @@ def test_a_stop_is_passed_on(server, sent, project):
         app.ready()
         app.process.send_signal(sent)
         assert app.ended(10) == 0
-        assert app.members() == []
+        until(lambda: app.members() == [], 2)
 
 
 @EACH_SERVER
@@ -33,7 +33,7 @@ def test_a_stop_during_the_start_is_passed_on(server, project):
         until(lambda: app.pids(BACKEND[server]), 10)
         app.process.terminate()
         assert app.ended(10) == 0
-        assert app.members() == []
+        until(lambda: app.members() == [], 2)
 
 
 @EACH_SERVER
@@ -44,7 +44,7 @@ def test_the_death_of_the_backend_ends_everything(server, startup, project):
         os.kill(app.pids(BACKEND[server])[0], signal.SIGKILL)
         assert app.ended(5) != 0
         assert "the backend ended" in app.log
-        assert app.members() == []
+        until(lambda: app.members() == [], 2)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
@@ -68,7 +68,7 @@ def test_the_death_of_caddy_ends_everything(server, startup, project):
         os.kill(app.pids("caddy run")[0], signal.SIGKILL)
         assert app.ended(5) != 0
         assert "the caddy ended" in app.log
-        assert app.members() == []
+        until(lambda: app.members() == [], 2)
 
 
 @EACH_SERVER
@@ -81,7 +81,7 @@ def test_a_mistake_in_the_app_is_named(server, startup, project):
         assert app.ended(10) != 0
         assert "SyntaxError" in app.log
         assert "state.py" in app.log
-        assert app.members() == []
+        until(lambda: app.members() == [], 2)
 
 
 @pytest.mark.parametrize("server", ["gunicorn", "uvicorn", "granian", "reflex"])
@@ -92,7 +92,7 @@ def test_a_mistake_is_no_loop_with_several_workers_either(server, project, redis
     with Served(made, REFLEX_REDIS_URL=redis_url) as app:
         assert app.ended(10) != 0
         assert "no_such_module" in app.log
-        assert app.members() == []
+        until(lambda: app.members() == [], 2)
 
 
 @EACH_SERVER
@@ -125,7 +125,7 @@ def test_a_missing_redis_is_named(server, project):
         assert "Redis" in app.log
         assert "127.0.0.1:1" in app.log
         assert "secret" not in app.log
-        assert app.members() == []
+        until(lambda: app.members() == [], 2)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_wrong_setting_is_named(environment, words, project):
     with Served(made, **environment) as app:
         assert app.ended(5) == 2
         assert words in app.log
-        assert app.members() == []
+        until(lambda: app.members() == [], 2)
 
 
 def test_unset_redis_is_named(project):
@@ -180,7 +180,7 @@ def test_the_wait_for_the_backend_has_an_end(startup, project):
     with Served(slow(project({"startup": startup}, built=True)), SLOW="60", STARTUP_SECONDS="2") as app:
         assert app.ended(12) != 0
         assert "did not answer /ping within 2 s" in app.log
-        assert app.members() == []
+        until(lambda: app.members() == [], 2)
 
 
 def test_overlap_serves_pages_at_once_and_holds_events(project):
