@@ -1,6 +1,7 @@
 """Every file of every variant passes the linter of its kind."""
 
 import pytest
+import yaml
 from house import ROOT, must_run
 from variants import COMBINATIONS, VARIANTS, name
 
@@ -58,7 +59,7 @@ def test_workflows_of_a_project(project):
     made = project()
     must_run("git", "init", "-q", cwd=made)  # the linter finds the other workflows by the repository's root
     workflows = sorted((made / ".github/workflows").glob("*.yml"))
-    assert [path.name for path in workflows] == ["deploy.yml", "test.yml"]
+    assert [path.name for path in workflows] == ["deploy.yml", "test.yml", "update.yml"]
     must_run("jactionlint", *workflows, cwd=made)
     must_run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows, cwd=made)
 
@@ -80,3 +81,21 @@ class TestTemplate:
         workflows = sorted((ROOT / ".github/workflows").glob("*.yml"))
         must_run("jactionlint", *workflows, cwd=ROOT)
         must_run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows, cwd=ROOT)
+
+    def test_a_projects_workflows_stand_here_too(self):
+        """Byte for byte: in a repository that GitHub's button made, a workflow cannot create or change them."""
+        for theirs in (ROOT / "template/{% if github_actions %}.github{% endif %}/workflows").iterdir():
+            assert (ROOT / ".github/workflows" / theirs.name).read_bytes() == theirs.read_bytes()
+
+    def test_the_form_offers_what_the_questions_offer(self):
+        """GitHub shows at most 10 inputs, so that the last one takes all other answers."""
+        form = yaml.safe_load((ROOT / ".github/workflows/update.yml").read_text())[True]["workflow_dispatch"]["inputs"]
+        text = (ROOT / "copier.yml").read_text().rpartition("\n---\n")[2]
+        questions = yaml.safe_load(text)
+        assert len(form) == 10
+        for name in form.keys() - {"more"}:
+            choices = questions[name].get("choices", [])
+            values = list(choices.values()) if isinstance(choices, dict) else choices
+            if form[name]["type"] == "choice":
+                assert form[name]["options"] == ["", *(str(value).lower() for value in values)]
+            assert form[name]["description"].startswith(questions[name]["help"].partition("?")[0])

@@ -1,0 +1,51 @@
+"""Git repositories as the tests of updates need them: this template with its released versions, and projects."""
+
+import subprocess
+from pathlib import Path
+
+from house import ROOT, clean_environment
+from variants import RELEASES
+
+NEXT = "v99.0.0"
+"""The tag of a version after this commit's, for a fix that a test makes."""
+
+
+def git(folder: Path, *arguments: str | Path, **more: str) -> str:
+    """Run git as a person with a name and return what it prints."""
+    person = ("-c", "user.name=A Person", "-c", "user.email=person@example.com", "-c", "init.defaultBranch=main")
+    done = subprocess.run(
+        ["git", *person, *arguments],
+        cwd=folder,
+        env=clean_environment(**more),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"git {arguments}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", message)
+
+
+def released(folder: Path) -> Path:
+    """Make a copy of this repository in which each release has its tag, and this commit the newest."""
+    git(folder, "clone", "--quiet", ROOT, "template")
+    template = folder / "template"
+    for tag, commit_id in RELEASES.items():
+        git(template, "tag", "--force", tag, commit_id)
+    git(template, "tag", "--force", "v98.0.0", "HEAD")
+    return template
+
+
+def release_a_fix(template: Path) -> None:
+    """Release a version that changes one line of the Caddyfile and one of the app."""
+    caddyfile = template / "template/Caddyfile.jinja"
+    caddyfile.write_text(caddyfile.read_text().replace("grace_period 3s", "grace_period 4s"))
+    state = template / "template/{{ app_name }}/state.py.jinja"
+    state.write_text(f"{state.read_text()}# theirs\n")
+    commit(template, "Fix something")
+    git(template, "tag", NEXT)
