@@ -70,7 +70,7 @@ class TestTemplate:
         must_run("ruff", "format", "--check", "--diff", ".", cwd=ROOT)
 
     def test_shell(self):
-        scripts = [path for path in (ROOT / "scripts").iterdir() if path.is_file() and path.suffix != ".py"]
+        scripts = [path for path in (ROOT / "scripts").iterdir() if b"env bash" in path.read_bytes()[:20]]
         must_run("shellcheck", "--enable=all", "--exclude=SC2250,SC2310,SC2312", ".ci/run", *scripts, cwd=ROOT)
 
     def test_yaml(self):
@@ -93,9 +93,9 @@ class TestTemplate:
         text = (ROOT / "copier.yml").read_text().rpartition("\n---\n")[2]
         questions = yaml.safe_load(text)
         assert len(form) == 10
-        for name in form.keys() - {"more"}:
-            choices = questions[name].get("choices", [])
+        for answer in form.keys() - {"more"}:
+            choices = questions[answer].get("choices", [])
             values = list(choices.values()) if isinstance(choices, dict) else choices
-            if form[name]["type"] == "choice":
-                assert form[name]["options"] == ["", *(str(value).lower() for value in values)]
-            assert form[name]["description"].startswith(questions[name]["help"].partition("?")[0])
+            if form[answer]["type"] == "choice":
+                assert form[answer]["options"] == ["", *(str(value).lower() for value in values)]
+            assert form[answer]["description"].startswith(questions[answer]["help"].partition("?")[0])

@@ -75,7 +75,7 @@ def test_the_button_ends_with_a_project_of_ones_own(made, template, tmp_path):
         assert b"Tea Shop" in app.ready().get("/")[2]
 
 
-def test_between_two_releases_workflows_are_not_changed(runner, template):
+def test_between_two_releases_workflows_are_not_changed(runner):
     """The button copies the newest commit, Copier renders the newest release: their workflows may differ."""
     ours = runner.checkout / ".github/workflows/test.yml"
     ours.write_text(f"{ours.read_text()}# newer than the release\n")

@@ -44,9 +44,11 @@ class Runner:
             "GITHUB_SHA": "c0ffee",
             "RUNNER_TEMP": str(folder),
             "PIPX_HOME": str(CACHE / "pipx"),
-            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_COUNT": "2",
             "GIT_CONFIG_KEY_0": f"url.{template}.insteadOf",
             "GIT_CONFIG_VALUE_0": "https://github.com/OWNER/REPOSITORY",
+            "GIT_CONFIG_KEY_1": f"url.{template}.insteadOf",
+            "GIT_CONFIG_VALUE_1": "https://github.com/OWNER/REPOSITORY.git",
         }
 
     @property
