@@ -10,11 +10,12 @@ import engine
 import pytest
 import yaml
 from google_cloud import GoogleCloud
-from house import build, free_port, install, run, until
+from house import CACHE, build, free_port, install, run, until
 from playwright.sync_api import Browser, Page, sync_playwright
 from variants import Answers
 
 Render = Callable[..., Path]
+UPDATES = CACHE / "updates"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -24,9 +25,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was not the real thing."""
+    """Say what was not the real thing, and what the matrix of updates came to."""
     if names := engine.stand_ins():
         terminalreporter.write_line(f"Base images that could not be pulled, made here instead: {', '.join(names)}")
+    if UPDATES.exists():
+        counts = [map(int, line.split()) for line in UPDATES.read_text().splitlines()]
+        mine, lost, conflicts, needless = (sum(column) for column in zip(*counts, strict=True))
+        terminalreporter.write_line(
+            f"Updates: {len(counts)} projects with {mine} changes of their owners, {lost} lost;"
+            f" {conflicts} conflicts that git has too, {needless} needless"
+        )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Forget the counts of the run before."""
+    if not hasattr(config, "workerinput"):
+        UPDATES.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,74 +1,203 @@
-"""`copier update` brings a fix and leaves the owner's work alone."""
+"""`copier update`: the fix arrives, the owner's work stays, and only what both have touched is a conflict."""
 
-import subprocess
+import itertools
+import re
 
 import pytest
-from house import ROOT, must_run
-from variants import SERVERS
+import yaml
+from history import NEXT, commit, git, release_a_fix, released
+from house import must_run, run
+from variants import COMBINATIONS, RELEASES, SERVERS, name
 
-#: Where the owner adds a line: the way to production, the app and its tests.
-TOUCHED = [
-    "Dockerfile",
-    "Caddyfile",
-    "start.sh",
-    "cloudbuild.yaml",
-    "my_reflex_app/state.py",
-    "tests/test_state.py",
+pytestmark = pytest.mark.slow
+
+#: A line that the owner adds to a file: the file, the line, and the line that it is put behind (at the end, if None).
+ADDED = [
+    ("Dockerfile", "# mine: one more tool", "WORKDIR /app"),
+    ("Caddyfile", "\t# mine: a header", "\troot .web/build/client"),
+    ("start.sh", "# mine: a setting", 'cd "${BASH_SOURCE[0]%/*}"'),
+    ("cloudbuild.yaml", "# mine: the build", None),
+    ("requirements.txt", "# mine: a package", None),
+    ("pyproject.toml", "# mine: a rule", None),
+    ("my_reflex_app/state.py", "# mine: a state", None),
+    ("tests/test_state.py", "# mine: a test", None),
+    ("deploy/env.yaml", "# mine: a setting", None),
+]
+DELETED = ["my_reflex_app/pages/about.py", "tests/test_pages.py", "assets/favicon.svg"]
+README = "# My own words\n"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """This repository with its releases, this commit as v98.0.0 and a fix after it."""
+    made = released(tmp_path_factory.mktemp("releases"))
+    release_a_fix(made)
+    return made
+
+
+def render(template, folder, version, answers):
+    data = [f"--data={key}={value}" for key, value in answers.items()]
+    options = ("--quiet", "--defaults", f"--vcs-ref={version}")
+    must_run("copier", "copy", *options, *data, template, folder, cwd=folder.parent)
+    git(folder, "init", "--quiet")
+    commit(folder, "Start")
+    return folder
+
+
+def live_in(project):
+    """Do what an owner does in a year, and return the lines that have to be there after any update, by file."""
+    mine = {}
+    for file, line, behind in ADDED:
+        path = project / file
+        if not path.exists():  # an older version had none
+            continue
+        text = path.read_text()
+        path.write_text(text.replace(f"{behind}\n", f"{behind}\n{line}\n", 1) if behind else f"{text}{line}\n")
+        mine[file] = line
+    for file in DELETED:
+        (project / file).unlink()
+    (project / "README.md").write_text(README)
+    (project / "my_reflex_app/pages/shop.py").write_text("# mine: a page\n")
+    mine |= {"README.md": README.strip(), "my_reflex_app/pages/shop.py": "# mine: a page"}
+    commit(project, "Make it mine")
+    return mine
+
+
+def clash(old, mine, new):
+    """Ask git itself whether two changes of one text touch the same lines."""
+    done = subprocess.run(
+        ["git", "merge-file", "-p", "--quiet", mine, old, new], stdout=subprocess.DEVNULL, check=False
+    )
+    return done.returncode != 0
+
+
+def inevitable(old, project, new):
+    """List the files that both the owner and the update have changed at the same lines."""
+    found = set()
+    for file in contents(project):
+        three = [folder / file for folder in (old, project, new)]
+        if file != ".copier-answers.yml" and all(path.exists() for path in three) and clash(*three):
+            found.add(file)
+    return found
+
+
+def conflicts(project):
+    return set(git(project, "diff", "--name-only", "--diff-filter=U").split())
+
+
+@pytest.mark.parametrize("version", [*RELEASES, "v98.0.0"])
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
+def test_a_lived_in_project_is_updated(answers, version, template, tmp_path):
+    old = render(template, tmp_path / "old", version, answers)
+    new = render(template, tmp_path / "new", NEXT, answers)
+    project = render(template, tmp_path / "project", version, answers)
+    mine = live_in(project)
+    expected = inevitable(old, project, new)
+    must_run("copier", "update", "--quiet", "--defaults", cwd=project)
+
+    lost = [file for file, line in mine.items() if line not in (project / file).read_text()]
+    needless = conflicts(project) - expected
+    print(
+        f"{len(mine)} changes, {len(lost)} lost; {len(expected)} conflicts that git has too, {len(needless)} needless"
+    )
+    record_testsuite_property(f"{version} {name(answers)}", f"lost {len(lost)} needless {len(needless)}")
+    assert (lost, needless) == ([], set())
+    if version == "v98.0.0":
+        assert expected == set(), "a small fix meets none of these changes"
+    for file in expected:
+        assert re.search(
+            r"^<<<<<<< .*$(.*\n)+?=======\n(.*\n)+?>>>>>>> ", (project / file).read_text(), re.MULTILINE
+        ), file
+
+    assert "grace_period 4s" in (project / "Caddyfile").read_text(), "the fix"
+    assert "# theirs" not in (project / "my_reflex_app/state.py").read_text()
+    assert [file for file in DELETED if (project / file).exists()] == []
+    assert run("git", "diff", "--quiet", "HEAD", "--", "my_reflex_app", "assets", cwd=project).returncode == 0
+
+    commit(project, "Update")
+    must_run("copier", "update", "--quiet", "--defaults", cwd=project)
+    assert git(project, "status", "--porcelain") == "", "a second update changes nothing"
+
+
+def contents(project):
+    """Read everything but the app, which is the owner's, and the answers' origin."""
+    theirs = ("my_reflex_app/", "assets/", "tests/test_pages.py", "tests/test_state.py")
+    return {
+        file: (project / file).read_text()
+        for file in git(project, "ls-files", "--cached", "--others", "--exclude-standard").split("\n")
+        if file and not file.startswith(theirs)
+    }
+
+
+CHANGES = [
+    *(({"server": before}, {"server": after}) for before, after in itertools.permutations(SERVERS, 2)),
+    ({}, {"region": "europe-west1"}),
+    ({"region": "europe-west1"}, {"region": "us-central1"}),
+    ({}, {"state_store": "redis"}),
+    ({"state_store": "redis"}, {"state_store": "disk"}),
+    ({"state_store": "redis", "workers": 4, "max_instances": 3}, {"state_store": "disk"}),
+    ({"server": "gunicorn", "max_requests": 1000}, {"server": "granian"}),
+    ({}, {"startup": "backend-first"}),
+    ({}, {"github_actions": "false"}),
+    ({"github_actions": "false"}, {"github_actions": "true"}),
 ]
 
 
-def git(folder, *arguments):
-    person = ("-c", "user.name=A Person", "-c", "user.email=person@example.com")
-    return subprocess.run(["git", *person, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+@pytest.mark.parametrize(("before", "after"), CHANGES, ids=str)
+def test_another_answer_is_the_same_as_a_fresh_project(before, after, template, tmp_path):
+    changed = render(template, tmp_path / "changed", "v98.0.0", before)
+    mine = {}
+    for file, line in (("Caddyfile", "# mine"), ("Dockerfile", "# mine"), ("start.sh", "# mine")):
+        path = changed / file
+        path.write_text(f"{path.read_text()}{line}\n")
+        mine[file] = line
+    commit(changed, "Make it mine")
+    data = [f"--data={key}={value}" for key, value in after.items()]
+    must_run("copier", "update", "--quiet", "--defaults", "--vcs-ref=v98.0.0", *data, cwd=changed)
+    assert conflicts(changed) == set()
+
+    kept = {} if "state_store" in after and after["state_store"] == "disk" else before
+    kept = {key: value for key, value in kept.items() if key != "max_requests"}
+    fresh = contents(render(template, tmp_path / "fresh", "v98.0.0", kept | after))
+    for file, line in mine.items():
+        fresh[file] += f"{line}\n"
+    assert contents(changed) == fresh
 
 
-def commit(folder, message):
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", message)
+def test_a_wrong_answer_changes_nothing(template, tmp_path):
+    project = render(template, tmp_path / "project", "v98.0.0", {})
+    done = run("copier", "update", "--defaults", "--data=threads=many", cwd=project)
+    assert done.returncode != 0
+    assert "1 to 256" in done.stdout
+    assert git(project, "status", "--porcelain") == ""
 
 
-def add_line(file, line):
-    file.write_text(f"{file.read_text()}{line}\n")
+class TestWaysToAnswer:
+    def test_a_file_of_answers(self, template, tmp_path):
+        answers = {"project_name": "Tea Shop", "server": "uvicorn", "threads": 8, "public": False}
+        (tmp_path / "answers.yml").write_text(yaml.safe_dump(answers))
+        options = ("--defaults", "--quiet", "--data-file", tmp_path / "answers.yml")
+        must_run("copier", "copy", *options, template, tmp_path / "project", cwd=tmp_path)
+        kept = yaml.safe_load((tmp_path / "project/.copier-answers.yml").read_text())
+        assert {key: kept[key] for key in answers} == answers
 
+    def test_pretending_writes_nothing(self, template, tmp_path):
+        must_run("copier", "copy", "--defaults", "--pretend", template, tmp_path / "project", cwd=tmp_path)
+        assert not (tmp_path / "project").exists()
+        project = render(template, tmp_path / "lived", "v98.0.0", {})
+        must_run("copier", "update", "--defaults", "--pretend", cwd=project)
+        assert git(project, "status", "--porcelain") == ""
 
-@pytest.fixture
-def template(tmp_path):
-    """A copy of this repository at its last commit, released as 0.1.0."""
-    git(tmp_path, "clone", "--quiet", ROOT, "template")
-    git(tmp_path / "template", "tag", "v0.1.0")
-    return tmp_path / "template"
+    def test_nobody_at_the_keyboard_and_no_defaults_ends_with_a_hint(self, template, tmp_path):
+        done = run("copier", "copy", template, tmp_path / "project", cwd=tmp_path)
+        assert done.returncode != 0
+        assert "--defaults" in done.stdout
+        assert not (tmp_path / "project").exists()
 
-
-@pytest.mark.parametrize("server", SERVERS)
-def test_an_update_brings_the_fix_and_keeps_the_owners_work(server, template, tmp_path):
-    lived_in = tmp_path / "lived-in"
-    must_run("copier", "copy", "--quiet", "--defaults", template, lived_in, cwd=tmp_path)
-    git(lived_in, "init", "--quiet")
-    commit(lived_in, "Start")
-    for file in TOUCHED:
-        add_line(lived_in / file, "# mine")
-    (lived_in / "my_reflex_app/pages/about.py").unlink()
-    (lived_in / "README.md").write_text("# My own words\n")
-    commit(lived_in, "Make it mine")
-
-    caddyfile = template / "template" / "Caddyfile.jinja"
-    caddyfile.write_text(caddyfile.read_text().replace("grace_period 3s", "grace_period 4s"))
-    add_line(template / "template" / "{{ app_name }}" / "state.py.jinja", "# theirs")
-    commit(template, "Fix something")
-    git(template, "tag", "v0.2.0")
-    must_run("copier", "update", "--quiet", "--defaults", "--data", f"server={server}", cwd=lived_in)
-
-    assert "grace_period 4s" in (lived_in / "Caddyfile").read_text()
-    assert f"export SERVER={server}" in (lived_in / "start.sh").read_text()
-    for file in TOUCHED:
-        assert (lived_in / file).read_text().endswith("# mine\n"), file
-    assert "# theirs" not in (lived_in / "my_reflex_app/state.py").read_text()
-    assert not (lived_in / "my_reflex_app/pages/about.py").exists()
-    assert "# My own words\n" in (lived_in / "README.md").read_text()
-    # Another server changes the README that was rewritten: the one place where both have touched the same lines.
-    both = [] if server == "gunicorn" else ["UU README.md"]
-    changed = git(lived_in, "status", "--porcelain").splitlines()
-    assert [line for line in changed if line.startswith(("U", "?"))] == both
-    commit(lived_in, "Update")
-    must_run("copier", "update", "--quiet", "--defaults", cwd=lived_in)
-    assert git(lived_in, "status", "--porcelain") == ""
+    def test_a_copy_and_an_update_end_with_the_next_two_commands(self, template, tmp_path):
+        said = must_run("copier", "copy", "--defaults", "--vcs-ref=v98.0.0", template, "my project", cwd=tmp_path)
+        assert said.rstrip().endswith("Next:\n  cd 'my project'\n  scripts/serve")
+        git(tmp_path / "my project", "init", "--quiet")
+        commit(tmp_path / "my project", "Start")
+        said = must_run("copier", "update", "--defaults", cwd=tmp_path / "my project")
+        assert said.rstrip().endswith("Next:\n  git diff\n  scripts/test")
