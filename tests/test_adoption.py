@@ -29,13 +29,22 @@ def adopt(folder, *options):
     )
 
 
-@pytest.mark.parametrize("options", [["--data=starter=false"], [], ["--overwrite"]], ids=str)
+@pytest.mark.parametrize("options", [[], ["--overwrite"]], ids=str)
 def test_its_own_files_are_kept(options, shop):
     before = digest(shop, FILES)
-    adopt(shop, *options)
+    adopt(shop, "--data=starter=false", *options)
     assert digest(shop, FILES) == before
     for file in ("Dockerfile", "start.sh", "Caddyfile", "cloudbuild.yaml", "deploy/setup", ".copier-answers.yml"):
         assert (shop / file).exists()
+
+
+def test_who_does_not_say_so_is_asked_about_each_file(shop):
+    """Copier asks before it replaces a file, and ends where nobody is there to ask."""
+    before = digest(shop, FILES)
+    done = run("copier", "copy", "--defaults", "--vcs-ref=HEAD", "--data=app_name=bookshop", ROOT, ".", cwd=shop)
+    assert done.returncode != 0
+    assert "conflict" in done.stdout
+    assert digest(shop, FILES) == before
 
 
 def test_nothing_is_put_into_the_app(shop):
