@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 from history import NEXT, commit, git, release_a_fix, released
-from house import must_run, run
+from house import CACHE, must_run, run
 from variants import COMBINATIONS, RELEASES, SERVERS, name
 
 pytestmark = pytest.mark.slow
@@ -119,7 +119,7 @@ def contents(project):
     return {
         file: (project / file).read_text()
         for file in git(project, "ls-files", "--cached", "--others", "--exclude-standard").split("\n")
-        if file and not file.startswith(theirs)
+        if file and not file.startswith(theirs) and (project / file).exists()
     }
 
 
