@@ -1,0 +1,158 @@
+"""A visitor's tab without a browser: the event socket of Reflex, as its own JavaScript speaks it."""
+
+import asyncio
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+from typing import Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+ROUTER = {"pathname": "/", "query": {}, "asPath": "/"}
+HYDRATE = {"name": "reflex___state____state.hydrate_and_load", "payload": {}, "router_data": ROUTER}
+INCREMENT = {
+    "name": "reflex___state____state.my_reflex_app___state____counter.increment",
+    "payload": {},
+    "router_data": ROUTER,
+}
+
+
+class Tab:
+    """One open tab; Engine.IO 4 and Socket.IO 5 (https://socket.io/docs/v4/socket-io-protocol/)."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        """Take an open socket."""
+        self.socket = socket
+
+    @classmethod
+    async def open(cls, port: int) -> Self:
+        """Connect, and have the state of a new tab sent.
+
+        Raises:
+            OSError, WebSocketException, TimeoutError: If the server is not ready.
+        """
+        address = f"ws://localhost:{port}/_event/?token={uuid.uuid4()}&EIO=4&transport=websocket"
+        tab = cls(await connect(address, max_size=None, compression=None, ping_interval=None, open_timeout=60))
+        await tab.socket.send("40/_event," + json.dumps({"event": HYDRATE}))
+        while not (await tab.receive()).startswith("40/_event,"):
+            pass
+        await tab.event(HYDRATE)
+        return tab
+
+    async def receive(self) -> str:
+        """Wait for a message, answering the server's pings."""
+        while True:
+            message = await asyncio.wait_for(self.socket.recv(decode=True), 60)
+            if message != "2":
+                return message
+            await self.socket.send("3")
+
+    async def event(self, event: dict) -> None:
+        """Send an event and wait until it is dealt with: the update that is marked as the last one."""
+        await self.socket.send("42/_event," + json.dumps(["event", event]))
+        while '"final":true' not in (message := (await self.receive()).replace(" ", "")):
+            if '"final"' not in message and '"delta"' in message and event is not HYDRATE:
+                return
+
+    async def close(self) -> None:
+        """Close it."""
+        await self.socket.close()
+
+
+def first_page(port: int, since: float, seconds: float = 60) -> tuple[float, int]:
+    """Ask for the first page until it comes.
+
+    Args:
+        port: Where the app listens.
+        since: When the container's first process started, by the clock.
+        seconds: When to give up.
+
+    Returns:
+        Seconds until the page was there, and how many answers were 5xx.
+    """
+    errors = 0
+    while time.time() - since < seconds:
+        try:
+            with urllib.request.urlopen(f"http://localhost:{port}/", timeout=seconds) as answer:
+                answer.read()
+                return time.time() - since, errors
+        except urllib.error.HTTPError as error:
+            errors += error.code >= 500  # noqa: PLR2004
+        except OSError:
+            pass
+        time.sleep(0.005)
+    msg = f"no page within {seconds} s"
+    raise TimeoutError(msg)
+
+
+def first_event(port: int, since: float, seconds: float = 60) -> tuple[float, int]:
+    """Open tabs until one is answered.
+
+    Returns:
+        Seconds until the first event was answered, and how many connections were refused with 5xx.
+    """
+
+    async def attempt() -> None:
+        tab = await Tab.open(port)
+        await tab.event(INCREMENT)
+        await tab.close()
+
+    errors = 0
+    while time.time() - since < seconds:
+        try:
+            asyncio.run(attempt())
+        except WebSocketException as error:
+            errors += "HTTP 5" in str(error)
+        except OSError:
+            pass
+        else:
+            return time.time() - since, errors
+        time.sleep(0.02)
+    msg = f"no event within {seconds} s"
+    raise TimeoutError(msg)
+
+
+async def saturate(port: int, tabs: int, seconds: float) -> list[float]:
+    """Click in so many tabs as fast as the answers come.
+
+    Returns:
+        How long each event took, in seconds.
+    """
+    open_tabs = await asyncio.gather(*(Tab.open(port) for _ in range(tabs)))
+    end = time.monotonic() + seconds
+    took: list[float] = []
+
+    async def click(tab: Tab) -> None:
+        while (started := time.monotonic()) < end:
+            await tab.event(INCREMENT)
+            took.append(time.monotonic() - started)
+
+    await asyncio.gather(*map(click, open_tabs))
+    await asyncio.gather(*(tab.close() for tab in open_tabs))
+    return took
+
+
+async def click_steadily(port: int, tabs: int, rate: float, seconds: float) -> list[float]:
+    """Click so many times a second, spread over some tabs, whatever the answers do.
+
+    Returns:
+        How long each event took from the moment it was due, in seconds.
+    """
+    open_tabs = await asyncio.gather(*(Tab.open(port) for _ in range(tabs)))
+    start = time.monotonic() + 0.2
+    took: list[float] = []
+
+    async def click(number: int, tab: Tab) -> None:
+        due = start + number / rate
+        while due < start + seconds:
+            await asyncio.sleep(max(0, due - time.monotonic()))
+            await tab.event(INCREMENT)
+            took.append(time.monotonic() - due)
+            due += tabs / rate
+
+    await asyncio.gather(*(click(number, tab) for number, tab in enumerate(open_tabs)))
+    await asyncio.gather(*(tab.close() for tab in open_tabs))
+    return took
