@@ -32,11 +32,11 @@ def docker(*arguments: str | Path, cwd: Path = ANYWHERE) -> str:
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Keep the other test processes out."""
+def alone(what: str = "lock", *, shared: bool = False) -> Iterator[None]:
+    """Keep the other test processes out, or only those that want to be alone."""
     HOME.mkdir(parents=True, exist_ok=True)
-    with (HOME / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (HOME / what).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
 
 
@@ -153,7 +153,8 @@ def binary(tools: Path, program: str) -> Path:
 def build(project: Path, tag: str, *options: str) -> str:
     """Build a project's image as it is and return what the build printed."""
     bases(project)
-    return docker("build", "--progress=plain", *network(), *options, "--tag", tag, ".", cwd=project)
+    with alone("builds", shared=True):
+        return docker("build", "--progress=plain", *network(), *options, "--tag", tag, ".", cwd=project)
 
 
 def network() -> list[str]:

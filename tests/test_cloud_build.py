@@ -9,7 +9,7 @@ import re
 import cloud_build
 import pytest
 from cloud_run import PROJECT
-from engine import Container, bases, docker, ours
+from engine import Container, alone, bases, docker, ours
 from house import get, listens, until
 
 pytestmark = pytest.mark.slow
@@ -46,13 +46,19 @@ def run(cloud, containers, tmp_path):
     def build(project, build_id, registry, **given):
         cloud.start = start
         bases(project)
-        if ours():
-            docker("builder", "prune", "--all", "--force")
-        image = f"{registry}/my-project-123/{SERVICE}"
-        # A trial that fails does so after 20 s here instead of 120.
-        return cloud_build.run(
-            project, tmp_path / build_id, cloud, environment={"TRIAL_SECONDS": "20"}, _IMAGE=image, **given
-        )
+        # Nobody else may fill the cache meanwhile.
+        with alone("builds"):
+            if ours():
+                docker("builder", "prune", "--all", "--force")
+            # A trial that fails does so after 20 s here instead of 120.
+            return cloud_build.run(
+                project,
+                tmp_path / build_id,
+                cloud,
+                environment={"TRIAL_SECONDS": "20"},
+                _IMAGE=f"{registry}/my-project-123/{SERVICE}",
+                **given,
+            )
 
     return build
 
