@@ -37,9 +37,8 @@ class Tab:
         address = f"ws://localhost:{port}/_event/?token={uuid.uuid4()}&EIO=4&transport=websocket"
         tab = cls(await connect(address, max_size=None, compression=None, ping_interval=None, open_timeout=60))
         await tab.socket.send("40/_event," + json.dumps({"event": HYDRATE}))
-        while not (await tab.receive()).startswith("40/_event,"):
+        while '"is_hydrated_rx_state_":true' not in await tab.receive():
             pass
-        await tab.event(HYDRATE)
         return tab
 
     async def receive(self) -> str:
@@ -50,12 +49,11 @@ class Tab:
                 return message
             await self.socket.send("3")
 
-    async def event(self, event: dict) -> None:
-        """Send an event and wait until it is dealt with: the update that is marked as the last one."""
-        await self.socket.send("42/_event," + json.dumps(["event", event]))
-        while '"final":true' not in (message := (await self.receive()).replace(" ", "")):
-            if '"final"' not in message and '"delta"' in message and event is not HYDRATE:
-                return
+    async def click(self) -> None:
+        """Press the button, and wait until the new number is there."""
+        await self.socket.send("42/_event," + json.dumps(["event", INCREMENT]))
+        while '"count_rx_state_"' not in await self.receive():
+            pass
 
     async def close(self) -> None:
         """Close it."""
@@ -97,7 +95,7 @@ def first_event(port: int, since: float, seconds: float = 60) -> tuple[float, in
 
     async def attempt() -> None:
         tab = await Tab.open(port)
-        await tab.event(INCREMENT)
+        await tab.click()
         await tab.close()
 
     errors = 0
@@ -127,7 +125,7 @@ async def saturate(port: int, tabs: int, seconds: float) -> list[float]:
 
     async def click(tab: Tab) -> None:
         while (started := time.monotonic()) < end:
-            await tab.event(INCREMENT)
+            await tab.click()
             took.append(time.monotonic() - started)
 
     await asyncio.gather(*map(click, open_tabs))
@@ -149,7 +147,7 @@ async def click_steadily(port: int, tabs: int, rate: float, seconds: float) -> l
         due = start + number / rate
         while due < start + seconds:
             await asyncio.sleep(max(0, due - time.monotonic()))
-            await tab.event(INCREMENT)
+            await tab.click()
             took.append(time.monotonic() - due)
             due += tabs / rate
 

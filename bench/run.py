@@ -1,0 +1,157 @@
+"""Runs the benchmark: `scripts/bench`. Writes bench/results.json; bench/report.py makes tables and charts of it."""
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import engine
+import measure
+from contenders import ARTICLE, BENCH, CONTENDERS, DEFAULT, EXAMPLE, Contender, build, project
+from house import free_port, install, must_run
+from playwright.sync_api import sync_playwright
+
+RESULTS = BENCH / "results.json"
+Results = dict[str, dict[str, list[float]]]
+
+
+def main() -> None:
+    """Build everything, measure it round by round, side by side, and write the results."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument(
+        "--rounds", type=int, default=5, help="of the cold start; the other measurements take 3 at most"
+    )
+    options.add_argument("--only", nargs="*", default=[], help="names of contenders")
+    options.add_argument("--results", type=Path, default=RESULTS, help="the file to write")
+    chosen = options.parse_args()
+    contenders = [contender for contender in CONTENDERS if not chosen.only or contender.name in chosen.only]
+    if measure.TWO_CORES:
+        os.sched_setaffinity(0, range(1, os.cpu_count() or 2))  # the containers have the first core
+    engine.start()
+    results: Results = {contender.name: {} for contender in contenders}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            images(contenders, Path(folder), results)
+        measure_all(contenders, chosen.rounds, results)
+        about = surroundings() | {"client alone, events per s": measure.client_alone()}
+    finally:
+        engine.stop()
+    chosen.results.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
+    print(f"Wrote {chosen.results}")
+
+
+def note(results: Results, contender: Contender, figures: measure.Figures) -> None:
+    """Keep what one measurement gave."""
+    for name, value in figures.items():
+        results[contender.name].setdefault(name, []).append(round(value, 4))
+
+
+def images(contenders: list[Contender], folder: Path, results: Results) -> None:
+    """Build each image, without any cache and after a change of one line, and look at its size."""
+    for contender in contenders:
+        made = project(contender, folder / contender.image.partition(":")[0])
+        if not contender.folder:
+            install(made)
+            engine.bases(made)
+        print(f"building {contender.name}", flush=True)
+        started = time.monotonic()
+        build(made, contender, "--no-cache")
+        clean = time.monotonic() - started
+        index = made / "my_reflex_app/pages/index.py"
+        index.write_text(f"{index.read_text()}\nCHANGED = True\n")
+        started = time.monotonic()
+        said = build(made, contender)
+        rebuild = time.monotonic() - started
+        steps = set(re.findall(r"^#(\d+) \[.*\] (?:RUN|COPY)", said, re.MULTILINE))
+        size = int(engine.docker("image", "inspect", "--format", "{{.Size}}", contender.image))
+        python = next(
+            name for name in re.findall(r"^FROM (python:\S+)", (made / "Dockerfile").read_text(), re.MULTILINE)
+        )
+        base = int(engine.docker("image", "inspect", "--format", "{{.Size}}", python))
+        figures = {
+            "image over its base, MB": (size - base) / 1e6,
+            "clean build, s": clean,
+            "rebuild, s": rebuild,
+            "steps of a rebuild": sum(f"#{step} CACHED" not in said for step in steps),
+        }
+        note(results, contender, figures)
+
+
+def measure_all(contenders: list[Contender], rounds: int, results: Results) -> None:
+    """Measure in rounds, each contender once in each, so that what else the machine does meets all of them alike."""
+    with sync_playwright() as playwright, redis() as redis_url:
+        system = next((path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists()), None)
+        browser = playwright.chromium.launch(executable_path=system, args=["--no-sandbox", "--disable-gpu"])
+        measurements: list[tuple[int, Callable[[Contender], measure.Figures]]] = [
+            (rounds, lambda contender: measure.cold_start(contender, redis_url)),
+            (min(rounds, 3), lambda contender: measure.usable_button(contender, redis_url, browser)),
+            (min(rounds, 3), lambda contender: measure.load(contender, redis_url)),
+            (1, lambda contender: measure.memory(contender, redis_url)),
+            (min(rounds, 3), lambda contender: measure.static_files(contender, redis_url)),
+            (1, lambda contender: measure.page_load(contender, redis_url, browser)),
+            (1, lambda contender: measure.crash(contender, redis_url)),
+        ]
+        for times, measurement in measurements:
+            for number in range(times):
+                for contender in contenders:
+                    figures = measurement(contender)
+                    note(results, contender, figures)
+                    print(f"round {number + 1}: {contender.name}: {figures}", flush=True)
+        for _ in range(rounds):
+            for contender in contenders:
+                if contender == DEFAULT:
+                    note(results, contender, measure.floor(contender))
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[str]:
+    """Run a Redis for those that need one, beside the client, and give its address."""
+    port = free_port()
+    server = subprocess.Popen(
+        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""], stdout=subprocess.DEVNULL
+    )
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def surroundings() -> dict[str, str | int]:
+    """Tell what was measured where, and when."""
+    commit = must_run("git", "rev-parse", "--short", "HEAD", cwd=BENCH).strip()
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    versions = must_run(
+        *(engine.DOCKER, "run", "--rm", "--network=host", "--entrypoint=python", DEFAULT.image, "-c", VERSIONS),
+        cwd=BENCH,
+    )
+    return {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "commit": commit,
+        "machine": f"{os.cpu_count()} cores, {cpu[1] if cpu else platform.machine()}",
+        "engine": engine.docker("version", "--format", "{{.Server.Version}}").strip(),
+        "limits": "containers of 1 CPU and 512 MiB",
+        "cores": "server and client on a core each" if measure.TWO_CORES else "server and client on one core",
+        "bases": "made here from Debian's Python" if engine.stand_ins() else "the official images",
+        "versions": versions.strip(),
+        "references": f"{ARTICLE.name}, {EXAMPLE.name}",
+    }
+
+
+VERSIONS = """
+from importlib.metadata import version
+from platform import python_version
+print("Python", python_version(), *(f", {name} {version(name)}" for name in ("reflex", "gunicorn", "uvicorn", "granian")), sep="")
+"""
+
+
+if __name__ == "__main__":
+    main()
