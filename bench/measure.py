@@ -5,7 +5,7 @@ Where there are two cores the container has the first one to itself and the clie
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import os
 import re
 import statistics
@@ -18,11 +18,14 @@ import client
 from contenders import Contender
 from engine import Container, docker
 from house import free_port, must_run, until
-from playwright.sync_api import Browser
+from playwright.sync_api import Page, sync_playwright
 
 Figures = dict[str, float]
 
 TWO_CORES = (os.cpu_count() or 1) > 1
+PORT = 8080
+"""Where the container listens. The references' pages have this port in them: without production.py they would look for
+the backend at another."""
 SECONDS = 5
 """How long a load lasts."""
 TABS = 20
@@ -35,15 +38,26 @@ RATE = 200
 def running(contender: Contender, redis_url: str) -> Iterator[Container]:
     """Run a contender's container."""
     options = ["--cpuset-cpus=0"] if TWO_CORES else []
-    environment = {"REDIS_PORT": str(free_port())} | ({"REFLEX_REDIS_URL": redis_url} if contender.redis else {})
+    environment = {"PORT": str(PORT), "REDIS_PORT": str(free_port())} | (
+        {"REFLEX_REDIS_URL": redis_url} if contender.redis else {}
+    )
     with Container(contender.image, *options, **environment) as container:
         yield container
 
 
+@contextlib.contextmanager
+def tab() -> Iterator[Page]:
+    """Open a tab in a real Chromium: the system's, or else Playwright's."""
+    system = next((path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists()), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=system, args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_page()
+        browser.close()
+
+
 def started(container: Container) -> float:
     """Tell when the container's first process started, by the clock."""
-    moment = re.sub(r"(\.\d{6})\d*Z$", r"\1+00:00", container.state("StartedAt"))
-    return datetime.datetime.fromisoformat(moment).timestamp()
+    return moment(container.state("StartedAt"))
 
 
 def cgroup(container: Container, file: str) -> str:
@@ -80,17 +94,15 @@ def cold_start(contender: Contender, redis_url: str) -> Figures:
     return {"first page, s": page, "first event, s": event, "5xx while starting": page_errors + event_errors}
 
 
-def usable_button(contender: Contender, redis_url: str, browser: Browser) -> Figures:
+def usable_button(contender: Contender, redis_url: str) -> Figures:
     """From the container's first process until a click in a real Chromium has changed the number."""
-    with running(contender, redis_url) as container:
+    with tab() as page, running(contender, redis_url) as container:
         since = started(container)
         client.first_page(container.port, since)
-        page = browser.new_page()
         page.goto(container.url)
         page.click("#increment")
         page.wait_for_function("document.querySelector('#count').innerText === '1'", polling=20)
         took = time.time() - since
-        page.close()
     return {"button, s": took}
 
 
@@ -130,12 +142,8 @@ def memory(contender: Contender, redis_url: str) -> Figures:
         time.sleep(2)
         idle = mebibytes(container)
         hundred, thousand = asyncio.run(tabs(container.port))
-    return {
-        "idle, MiB": idle,
-        "100 tabs, MiB": hundred,
-        "1000 tabs, MiB": thousand,
-        "KiB per tab": (thousand - idle) * 1.024,
-    }
+    per_tab = (thousand - idle) * 1024 / 1000
+    return {"idle, MiB": idle, "100 tabs, MiB": hundred, "1000 tabs, MiB": thousand, "KiB per tab": per_tab}
 
 
 def static_files(contender: Contender, redis_url: str) -> Figures:
@@ -152,18 +160,17 @@ def static_files(contender: Contender, redis_url: str) -> Figures:
     return {"static files per s": float(re.search(r"Requests/sec: +([\d.]+)", said)[1])}
 
 
-def page_load(contender: Contender, redis_url: str, browser: Browser) -> Figures:
+def page_load(contender: Contender, redis_url: str) -> Figures:
     """What a real Chromium receives for the first page of an empty cache."""
     with running(contender, redis_url) as container:
         client.first_event(container.port, time.time())
-        page = browser.new_page()
-        session = page.context.new_cdp_session(page)
-        session.send("Network.enable")
-        received: list[float] = []
-        session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
-        page.goto(container.url, wait_until="networkidle")
-        page.close()
-    return {"first page load, kB": sum(received) / 1000, "requests": len(received)}
+        sizes: list[float] = []
+        with tab() as page:
+            session = page.context.new_cdp_session(page)
+            session.send("Network.enable")
+            session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+            page.goto(container.url, wait_until="networkidle")
+    return {"first page load, kB": sum(sizes) / 1000, "requests": len(sizes)}
 
 
 def crash(contender: Contender, redis_url: str) -> Figures:
@@ -191,32 +198,25 @@ def floor(contender: Contender) -> Figures:
         *("--env=REFLEX_ENV_MODE=prod", "--entrypoint=python", contender.image, "-c", code),
     ).split()[-1]
     docker("wait", container)
-    times = docker(
-        "inspect", "--format", "{{.State.StartedAt}} {{.State.FinishedAt}} {{.State.ExitCode}}", container
-    ).split()
+    begin = moment(docker("inspect", "--format", "{{.State.StartedAt}}", container))
+    end = moment(docker("inspect", "--format", "{{.State.FinishedAt}}", container))
+    status = docker("inspect", "--format", "{{.State.ExitCode}}", container).strip()
     docker("rm", container)
-    begin, end = (
-        datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z$", r"\1+00:00", moment)) for moment in times[:2]
-    )
-    if times[2] != "0":
-        msg = f"the bare import ended with {times[2]}"
+    if status != "0":
+        msg = f"the bare import ended with {status}"
         raise RuntimeError(msg)
-    return {"import alone, s": (end - begin).total_seconds()}
+    return {"import alone, s": end - begin}
+
+
+def moment(text: str) -> float:
+    """Turn the Engine's way to write a moment into seconds of the clock."""
+    return dt.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z$", r"\1+00:00", text.strip())).timestamp()
 
 
 def client_alone() -> float:
     """How many events a second the client itself could do at most: against a server that answers at once."""
     port = free_port()
-    code = (
-        "import asyncio, sys\nfrom websockets.asyncio.server import serve\n"
-        "async def tab(socket):\n"
-        "    async for message in socket:\n"
-        "        await socket.send('\"is_hydrated_rx_state_\":true' if message[:2] == '40' else '\"count_rx_state_\"')\n"
-        "async def main():\n"
-        "    async with serve(tab, 'localhost', int(sys.argv[1]), compression=None): await asyncio.Future()\n"
-        "asyncio.run(main())\n"
-    )
-    server = subprocess.Popen(["taskset", "-c", "0", "python", "-c", code, str(port)])
+    server = subprocess.Popen(["taskset", "-c", "0", "python", Path(__file__).with_name("echo.py"), str(port)])
     try:
         until(lambda: ready(port), 20)
         return len(asyncio.run(client.saturate(port, TABS, SECONDS))) / SECONDS

@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -17,7 +17,6 @@ import engine
 import measure
 from contenders import ARTICLE, BENCH, CONTENDERS, DEFAULT, EXAMPLE, Contender, build, project
 from house import free_port, install, must_run
-from playwright.sync_api import sync_playwright
 
 RESULTS = BENCH / "results.json"
 Results = dict[str, dict[str, list[float]]]
@@ -87,28 +86,23 @@ def images(contenders: list[Contender], folder: Path, results: Results) -> None:
 
 def measure_all(contenders: list[Contender], rounds: int, results: Results) -> None:
     """Measure in rounds, each contender once in each, so that what else the machine does meets all of them alike."""
-    with sync_playwright() as playwright, redis() as redis_url:
-        system = next((path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists()), None)
-        browser = playwright.chromium.launch(executable_path=system, args=["--no-sandbox", "--disable-gpu"])
-        measurements: list[tuple[int, Callable[[Contender], measure.Figures]]] = [
-            (rounds, lambda contender: measure.cold_start(contender, redis_url)),
-            (min(rounds, 3), lambda contender: measure.usable_button(contender, redis_url, browser)),
-            (min(rounds, 3), lambda contender: measure.load(contender, redis_url)),
-            (1, lambda contender: measure.memory(contender, redis_url)),
-            (min(rounds, 3), lambda contender: measure.static_files(contender, redis_url)),
-            (1, lambda contender: measure.page_load(contender, redis_url, browser)),
-            (1, lambda contender: measure.crash(contender, redis_url)),
-        ]
+    measurements: list[tuple[int, Callable[[Contender, str], measure.Figures]]] = [
+        (rounds, measure.cold_start),
+        (min(rounds, 3), measure.usable_button),
+        (min(rounds, 3), measure.load),
+        (1, measure.memory),
+        (min(rounds, 3), measure.static_files),
+        (1, measure.page_load),
+        (1, measure.crash),
+        (rounds, lambda contender, _: measure.floor(contender) if contender == DEFAULT else {}),
+    ]
+    with redis() as redis_url:
         for times, measurement in measurements:
             for number in range(times):
                 for contender in contenders:
-                    figures = measurement(contender)
+                    figures = measurement(contender, redis_url)
                     note(results, contender, figures)
                     print(f"round {number + 1}: {contender.name}: {figures}", flush=True)
-        for _ in range(rounds):
-            for contender in contenders:
-                if contender == DEFAULT:
-                    note(results, contender, measure.floor(contender))
 
 
 @contextlib.contextmanager
@@ -129,12 +123,10 @@ def surroundings() -> dict[str, str | int]:
     """Tell what was measured where, and when."""
     commit = must_run("git", "rev-parse", "--short", "HEAD", cwd=BENCH).strip()
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    versions = must_run(
-        *(engine.DOCKER, "run", "--rm", "--network=host", "--entrypoint=python", DEFAULT.image, "-c", VERSIONS),
-        cwd=BENCH,
-    )
+    python = ("run", "--rm", "--network=host", "--entrypoint=python", DEFAULT.image, "-c", VERSIONS)
+    versions = engine.docker(*python)
     return {
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
         "commit": commit,
         "machine": f"{os.cpu_count()} cores, {cpu[1] if cpu else platform.machine()}",
         "engine": engine.docker("version", "--format", "{{.Server.Version}}").strip(),
@@ -149,7 +141,8 @@ def surroundings() -> dict[str, str | int]:
 VERSIONS = """
 from importlib.metadata import version
 from platform import python_version
-print("Python", python_version(), *(f", {name} {version(name)}" for name in ("reflex", "gunicorn", "uvicorn", "granian")), sep="")
+names = ("reflex", "gunicorn", "uvicorn", "granian")
+print(", ".join([f"Python {python_version()}", *(f"{name} {version(name)}" for name in names)]))
 """
 
 

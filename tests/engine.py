@@ -175,9 +175,9 @@ class Container:
             environment: What the app finds in its environment. `BACKEND_PORT` is added: the containers here share the
                 machine's ports, on Cloud Run each has its own.
         """
-        self.port = free_port()
+        variables = {"PORT": str(free_port()), "BACKEND_PORT": str(free_port())} | environment
+        self.port = int(variables["PORT"])
         self.url = f"http://localhost:{self.port}"
-        variables = {"PORT": str(self.port), "BACKEND_PORT": str(free_port())} | environment
         self.id = docker(
             *("run", "--detach", "--network=host", "--memory=512m", "--memory-swap=512m", "--cpus=1"),
             *(f"--env={name}={value}" for name, value in variables.items()),
