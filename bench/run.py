@@ -91,7 +91,7 @@ def measure_all(contenders: list[Contender], rounds: int, results: Results) -> N
         (min(rounds, 3), measure.usable_button),
         (min(rounds, 3), measure.load),
         (1, measure.memory),
-        (min(rounds, 3), measure.static_files),
+        (min(rounds, 2), measure.static_files),
         (1, measure.page_load),
         (1, measure.crash),
         (rounds, lambda contender, _: measure.floor(contender) if contender == DEFAULT else {}),
