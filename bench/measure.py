@@ -20,7 +20,7 @@ from engine import Container, docker
 from house import free_port, must_run, until
 from playwright.sync_api import Page, sync_playwright
 
-Figures = dict[str, float]
+Figures = dict[str, float | None]
 
 TWO_CORES = (os.cpu_count() or 1) > 1
 PORT = 8080
@@ -183,11 +183,11 @@ def crash(contender: Contender, redis_url: str) -> Figures:
         os.kill(workers[-1], 9)
         time.sleep(0.1)
         if container.state("Running") != "true":
-            return {"answers after a crash, s": float("nan")}
+            return {"answers after a crash, s": None}
         with contextlib.suppress(TimeoutError):
             client.first_event(container.port, killed, seconds=20)
             return {"answers after a crash, s": time.time() - killed}
-    return {"answers after a crash, s": float("nan")}
+    return {"answers after a crash, s": None}
 
 
 def floor(contender: Contender) -> Figures:

@@ -19,7 +19,7 @@ from contenders import ARTICLE, BENCH, CONTENDERS, DEFAULT, EXAMPLE, Contender, 
 from house import free_port, install, must_run
 
 RESULTS = BENCH / "results.json"
-Results = dict[str, dict[str, list[float]]]
+Results = dict[str, dict[str, list[float | None]]]
 
 
 def main() -> None:
@@ -48,9 +48,9 @@ def main() -> None:
 
 
 def note(results: Results, contender: Contender, figures: measure.Figures) -> None:
-    """Keep what one measurement gave."""
+    """Keep what one measurement gave; what never happened is None."""
     for name, value in figures.items():
-        results[contender.name].setdefault(name, []).append(round(value, 4))
+        results[contender.name].setdefault(name, []).append(None if value is None else round(value, 4))
 
 
 def images(contenders: list[Contender], folder: Path, results: Results) -> None:
