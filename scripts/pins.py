@@ -5,6 +5,7 @@ Writes, in this order:
 - pins.yml: Caddy, bun, uv and the Python releases;
 - template/requirements.txt.jinja and template/requirements-dev.txt.jinja: Python packages with their hashes;
 - template/reflex.lock/: the frontend's packages;
+- bench/*/Dockerfile: the images that the benchmark's references start from;
 - includes/reserved_names.jinja: the names that an app cannot have, because these packages have them;
 - requirements.txt: what the template's own tests need.
 """
@@ -49,6 +50,7 @@ def main() -> None:
         refresh_reserved_names(projects.values())
         step("the frontend's packages")
         refresh_frontend(projects[SERVERS[0]])
+        refresh_references(projects[SERVERS[0]])
     step("what the template's own tests need")
     uv(*LOCK, "--upgrade", "--group", "dev", "--output-file", "requirements.txt", cwd=ROOT)
     print("Done. Run scripts/test, then look at the changes with git diff.")
@@ -120,6 +122,17 @@ def lock(file: str, projects: dict[str, Path], options: list[str]) -> None:
             block = f"{{% if server in {users} -%}}\n{block}\n{{% endif -%}}"
         lines.append(block)
     (TEMPLATE / f"{file}.jinja").write_text("\n".join(lines) + "\n")
+
+
+def refresh_references(project: Path) -> None:
+    """Have the benchmark's references start from the same images as the project."""
+    lines = [line for line in (project / "Dockerfile").read_text().splitlines() if line.startswith("FROM ")]
+    newest = {image.partition(":")[0]: image for image in (line.split()[1] for line in lines)}
+    for dockerfile in (ROOT / "bench").glob("*/Dockerfile"):
+        text = dockerfile.read_text()
+        for name, image in newest.items():
+            text = re.sub(rf"^FROM {re.escape(name)}:\S+", f"FROM {image}", text, flags=re.MULTILINE)
+        dockerfile.write_text(text)
 
 
 def refresh_reserved_names(projects: list[Path]) -> None:
