@@ -162,7 +162,7 @@ def chart(results: dict[str, Values], file: Path, colours: dict[str, str]) -> No
             axes.barh(places, values, 0.36, xerr=[low, high], label=label, color=colour, ecolor="#8b949e")
         axes.set_yticks(range(len(names)), names)
         axes.set_xlabel("seconds from the container's first process")
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False, loc="upper right")
         figure.tight_layout()
         figure.savefig(file, transparent=True, metadata={"Date": None})
         plt.close(figure)
