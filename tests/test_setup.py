@@ -105,7 +105,7 @@ def test_the_accounts_may_do_what_they_must_and_no_more(cloud, made):
     project = {binding["role"]: binding["members"] for binding in cloud.policies[f"projects/{PROJECT}"]["bindings"]}
     assert project == {
         role: [f"serviceAccount:{BUILD}"]
-        for role in ("roles/logging.logWriter", "roles/run.admin", "roles/storage.objectViewer")
+        for role in ("roles/logging.logWriter", "roles/run.admin", "roles/run.invoker", "roles/storage.objectViewer")
     }
     condition = next(b["condition"] for b in cloud.policies[f"projects/{PROJECT}"]["bindings"] if "condition" in b)
     assert condition["expression"] == f'resource.name.startsWith("projects/_/buckets/{PROJECT}_cloudbuild")'
