@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import engine
+import house
 import yaml
 from google_cloud import PROJECT, GoogleCloud
-from house import clean_environment, free_port, listens, until
+from house import free_port, listens, until
 
 SUBSTITUTION = re.compile(r"\$\$|\$\{(\w+)\}|\$(\w+)")
 
@@ -107,18 +108,11 @@ def run(project: Path, workspace: Path, cloud: GoogleCloud, *, environment: dict
             done = cloud.run(*command, cwd=workspace, **variables, PATH=path)
         else:
             options = [f"--env={name}={value}" for name, value in variables.items()]
-            done = subprocess.run(
-                [
-                    *(engine.DOCKER, "run", "--rm", "--network=host", f"--volume={workspace}:/workspace"),
-                    *("--workdir=/workspace", "--env=HOME=/builder/home", *options),
-                    *(f"--entrypoint={command[0]}", step["name"], *command[1:]),
-                ],
-                env=clean_environment(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=300,
-                check=False,
+            done = house.run(
+                *(engine.DOCKER, "run", "--rm", "--network=host", f"--volume={workspace}:/workspace"),
+                *("--workdir=/workspace", "--env=HOME=/builder/home", *options),
+                *(f"--entrypoint={command[0]}", step["name"], *command[1:]),
+                cwd=workspace,
             )
         build.steps.append(step["id"])
         build.log += f"=== {step['id']}\n{done.stdout}"

@@ -138,8 +138,10 @@ def stand_in(name: str, tools: Path) -> None:
 
 def mirror() -> str:
     """Tell where this machine gets its Debian packages."""
-    found = re.search(r"https?://\S+", must_run("apt-cache", "policy", "base-files", cwd=ANYWHERE))
-    return found[0] if found else ""
+    said = must_run("apt-cache", "policy", "base-files", cwd=ANYWHERE)
+    found = re.search(r"https?://\S+", said)
+    assert found, f"this machine has no source of Debian packages to make a stand-in from:\n{said}"
+    return found[0]
 
 
 def binary(tools: Path, program: str) -> Path:

@@ -23,7 +23,7 @@ from typing import Any, Self
 import cloud_run
 import pytest
 from cloud_run import PROJECT, RefusedError
-from house import clean_environment
+from house import run
 
 Resource = dict[str, Any]
 
@@ -135,17 +135,7 @@ class GoogleCloud:
 
     def run(self, *command: str | Path, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command whose gcloud talks to this; its output, both streams together, is in `stdout`."""
-        return subprocess.run(
-            command,
-            cwd=cwd,
-            env=clean_environment(**(self.environment() | more)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        return run(*command, cwd=cwd, **(self.environment() | more))
 
     # WHAT IT KNOWS ---------------------------------------------------------------------------------------------------
     def service(self, name: str) -> Resource:

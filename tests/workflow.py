@@ -3,11 +3,10 @@
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import yaml
-from house import CACHE, clean_environment
+from house import CACHE, run
 
 GH = """\
 #!/usr/bin/env python3
@@ -80,17 +79,8 @@ class Runner:
             own = {
                 name: self.fill(name, str(value), outputs, expressions) for name, value in step.get("env", {}).items()
             }
-            done = subprocess.run(
-                ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
-                cwd=self.checkout,
-                env=clean_environment(**(self.environment | own | {"GITHUB_OUTPUT": str(output)})),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=300,
-                check=False,
-            )
+            script = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"])
+            done = run(*script, cwd=self.checkout, **(self.environment | own | {"GITHUB_OUTPUT": str(output)}))
             said += done.stdout
             if done.returncode != 0:
                 return done.returncode, said
