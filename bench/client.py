@@ -6,10 +6,14 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from typing import Self
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
+
+T = TypeVar("T")
 
 ROUTER = {"pathname": "/", "query": {}, "asPath": "/"}
 HYDRATE = {"name": "reflex___state____state.hydrate_and_load", "payload": {}, "router_data": ROUTER}
@@ -60,6 +64,12 @@ class Tab:
         await self.socket.close()
 
 
+def wait(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, in a thread of its own: whoever calls may have an event loop already."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 def first_page(port: int, since: float, seconds: float = 60) -> tuple[float, int]:
     """Ask for the first page until it comes.
 
@@ -101,7 +111,7 @@ def first_event(port: int, since: float, seconds: float = 60) -> tuple[float, in
     errors = 0
     while time.time() - since < seconds:
         try:
-            asyncio.run(attempt())
+            wait(attempt())
         except WebSocketException as error:
             errors += "HTTP 5" in str(error)
         except OSError:

@@ -110,11 +110,11 @@ def load(contender: Contender, redis_url: str) -> Figures:
     """Events per second and per CPU-second at saturation, and how long they take at a fixed rate."""
     with running(contender, redis_url) as container:
         client.first_event(container.port, time.time())
-        asyncio.run(client.saturate(container.port, TABS, 1))  # warm
+        client.wait(client.saturate(container.port, TABS, 1))  # warm
         before = cpu_seconds(container)
-        took = asyncio.run(client.saturate(container.port, TABS, SECONDS))
+        took = client.wait(client.saturate(container.port, TABS, SECONDS))
         used = cpu_seconds(container) - before
-        steady = sorted(asyncio.run(client.click_steadily(container.port, TABS, RATE, SECONDS)))
+        steady = sorted(client.wait(client.click_steadily(container.port, TABS, RATE, SECONDS)))
     return {
         "events per s": len(took) / SECONDS,
         "events per CPU-s": len(took) / used,
@@ -141,7 +141,7 @@ def memory(contender: Contender, redis_url: str) -> Figures:
         client.first_event(container.port, time.time())
         time.sleep(2)
         idle = mebibytes(container)
-        hundred, thousand = asyncio.run(tabs(container.port))
+        hundred, thousand = client.wait(tabs(container.port))
     per_tab = (thousand - idle) * 1024 / 1000
     return {"idle, MiB": idle, "100 tabs, MiB": hundred, "1000 tabs, MiB": thousand, "KiB per tab": per_tab}
 
@@ -234,7 +234,7 @@ def client_alone() -> float:
     server = subprocess.Popen(["taskset", "-c", "0", "python", Path(__file__).with_name("echo.py"), str(port)])
     try:
         until(lambda: ready(port), 20)
-        return len(asyncio.run(client.saturate(port, TABS, SECONDS))) / SECONDS
+        return len(client.wait(client.saturate(port, TABS, SECONDS))) / SECONDS
     finally:
         server.terminate()
         server.wait(10)
@@ -243,6 +243,6 @@ def client_alone() -> float:
 def ready(port: int) -> bool:
     """Tell whether a tab can be opened."""
     with contextlib.suppress(OSError):
-        asyncio.run(client.saturate(port, 1, 0))
+        client.wait(client.saturate(port, 1, 0))
         return True
     return False
