@@ -68,8 +68,15 @@ def stop() -> None:
     pid = ours()
     if pid:
         os.kill(pid, signal.SIGTERM)
-        until(lambda: not Path(f"/proc/{pid}").exists(), 60)
+        until(lambda: gone(pid), 60)
     (HOME / "pid").unlink(missing_ok=True)
+
+
+def gone(pid: int) -> bool:
+    """Tell whether a process has ended; one that this process started has to be collected first."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return not Path(f"/proc/{pid}").exists()
 
 
 def ours() -> int | None:
