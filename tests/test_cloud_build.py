@@ -100,10 +100,7 @@ def test_three_deployments(cloud, containers, project, run, tmp_path):
         assert '"org.opencontainers.image.source":"https://github.com/OWNER/REPOSITORY"' in labels
 
         # The third: an app that does not start. The visitors stay.
-        state = made / "my_reflex_app/my_reflex_app.py"
-        state.write_text(
-            f"{state.read_text()}\nimport os\n\nif 'PORT' in os.environ:\n    raise SystemExit('no key')\n"
-        )
+        forget_a_setting(made)
         third = run(made, "33333333-broken", registry)
         assert not third.succeeded
         assert third.steps == ["image", "candidate", "trial"]
