@@ -195,3 +195,22 @@ class TestWaysToAnswer:
         commit(tmp_path / "my project", "Start")
         said = must_run("copier", "update", "--defaults", cwd=tmp_path / "my project")
         assert said.rstrip().endswith("Next:\n  git diff\n  scripts/test")
+
+
+def test_a_conflict_in_the_pins_is_settled_by_scripts_lock(project):
+    made = project()
+    git(made, "init", "--quiet")
+    commit(made, "Start")
+    pins = made / "requirements.txt"
+    whole = pins.read_text()
+    first = whole.index("anyio==")
+    for branch in ("mine", "theirs"):
+        git(made, "switch", "--quiet", "--create", branch, "main")
+        pins.write_text(f"{whole[:first]}# {branch}\n{whole[first:]}")
+        commit(made, f"Change it as {branch}")
+    assert run("git", "merge", "mine", cwd=made, GIT_COMMITTER_NAME="A", GIT_COMMITTER_EMAIL="a@b.c").returncode != 0
+    assert "<<<<<<<" in pins.read_text()
+    (made / ".venv").unlink()  # the tests share it, and scripts/lock installs
+    must_run("scripts/lock", cwd=made)
+    assert "<<<<<<<" not in pins.read_text()
+    assert pins.read_text().count("anyio==") == 1
