@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ from typing import Self
 from house import CACHE, free_port, must_run, run, until
 
 HOME = CACHE / "engine"
-"""What the test processes tell each other: the Engine that they started, the stand-ins that they made."""
+"""What the test processes tell each other: the Engine that they started, and who may use it."""
 
 # Debian's client has BuildKit in it; a newer one that comes before it in the PATH may lack it.
 DOCKER = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
@@ -99,15 +100,14 @@ def bases(project: Path) -> list[str]:
             there = run(DOCKER, "image", "inspect", name, cwd=ANYWHERE).returncode == 0
             if not there and run(DOCKER, "pull", "--quiet", name, cwd=ANYWHERE).returncode != 0:
                 stand_in(name, project / ".venv/bin")
-                with (HOME / "stand-ins").open("a") as list_of_names:
-                    list_of_names.write(f"{name}\n")
     return names
 
 
 def stand_ins() -> list[str]:
     """List the images that are not the real ones."""
-    file = HOME / "stand-ins"
-    return sorted(set(file.read_text().split())) if file.exists() else []
+    images = docker("image", "ls", "--quiet").split() if answers() else []
+    said = docker("image", "inspect", '--format={{.Comment}} {{join .RepoTags " "}}', *images) if images else ""
+    return sorted({name for line in said.splitlines() if line.startswith("stand-in ") for name in line.split()[1:]})
 
 
 def stand_in(name: str, tools: Path) -> None:
@@ -127,6 +127,9 @@ def stand_in(name: str, tools: Path) -> None:
             assert (root / f"usr/bin/python{minor}").exists(), f"Debian {release} has no Python {minor} for {name}"
             # What a build step downloads is verified with this machine's certificates, which may be more than Debian's.
             (root / BUNDLE.lstrip("/")).write_bytes(Path(os.environ.get("SSL_CERT_FILE", BUNDLE)).read_bytes())
+            # As the official image, it comes without the bytecode of Python's own library.
+            for bytecode in list(root.glob("usr/lib/python3*/**/__pycache__")):
+                shutil.rmtree(bytecode)
         else:
             program, path = {
                 "oven/bun": ("bun", "usr/local/bin/bun"),
@@ -139,7 +142,8 @@ def stand_in(name: str, tools: Path) -> None:
         certificates = " ".join(f"{name}={BUNDLE}" for name in ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"))
         archive = root.with_suffix(".tar")
         must_run("tar", "--create", "--file", archive, "--directory", root, ".", cwd=ANYWHERE)
-        docker("import", "--change", f"ENV PATH=/usr/local/bin:/usr/bin:/bin {certificates}", archive, name)
+        environment = f"ENV PATH=/usr/local/bin:/usr/bin:/bin {certificates}"
+        docker("import", "--message=stand-in", "--change", environment, archive, name)
         archive.unlink()
 
 

@@ -79,6 +79,20 @@ def test_the_image_runs_as_on_cloud_run(answers, project, page, insecure_page, r
         stop(app)
 
 
+@pytest.mark.parametrize("answers", [a for a in COMBINATIONS if a["startup"] == "overlap"], ids=name)
+def test_a_start_compiles_nothing(answers, project, page, redis_url):
+    image = f"{name(answers)}:test"
+    build(project(answers), image)
+    # As root, and asked to keep the bytecode of what had none.
+    free = environment(answers, redis_url) | {"PYTHONDONTWRITEBYTECODE": ""}
+    with Container(image, "--user=0", **free) as app:
+        app.ready()
+        click_to_three(page, app.url)
+        compiled = [line for line in docker("diff", app.id).splitlines() if line.endswith(".pyc")]
+        # gunicorn reads its settings as a script.
+        assert [line for line in compiled if "gunicorn.conf" not in line] == [], "\n".join(compiled)
+
+
 def contents(project):
     """List the files that the project's image has and its Python base has not."""
     build(project, "contents:test")
