@@ -1,5 +1,6 @@
 """Workers, threads and max_requests have the effect that their names promise, on each server that can have it."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,6 +14,7 @@ THREADS = 3
 
 #: Routes for the tests: calls that wait for each other, in a synchronous route and in rx.run_in_thread.
 ROUTES = """
+import gc as _gc
 import os as _os
 import threading as _threading
 from starlette.applications import Starlette as _Starlette
@@ -41,10 +43,14 @@ async def _in_thread(request):
 def _pid(request):
     return _Text(str(_os.getpid()))
 
+def _collects(request):
+    return _Text(str(_gc.isenabled()))
+
 app.api_transformer = _Starlette(routes=[
     _Route("/meet/synchronous/{parties}", _synchronous),
     _Route("/meet/in-thread/{parties}", _in_thread),
     _Route("/pid", _pid),
+    _Route("/collects-garbage", _collects),
 ])
 """
 
@@ -72,6 +78,19 @@ def test_so_many_blocking_calls_run_at_once_and_no_more(server, way, project):
 
         assert meet(THREADS) == {"together"}
         assert meet(THREADS + 1) == {"apart"}
+
+
+def test_gunicorns_workers_share_reflex_and_import_the_app_themselves(project, redis_url):
+    made = with_routes(project({"server": "gunicorn", "state_store": "redis", "workers": 2}, built=True))
+    with (made / "my_reflex_app" / "__init__.py").open("a") as package:
+        package.write("import os, sys\nprint('app', os.getpid(), 'reflex.app' in sys.modules, flush=True)\n")
+    with Served(made, REFLEX_REDIS_URL=redis_url) as app:
+        app.ready()
+        _, *workers = sorted(app.pids("gunicorn"))
+        until(lambda: app.log.count("\napp ") == 2, 10)
+        found = re.findall(r"^app (\d+) (\w+)$", app.log, re.MULTILINE)
+        assert sorted(found) == sorted((str(worker), "True") for worker in workers)
+        assert backend(app, "/collects-garbage") == "True"
 
 
 @EACH_SERVER
