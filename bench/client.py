@@ -1,6 +1,7 @@
 """A visitor's tab without a browser: the event socket of Reflex, as its own JavaScript speaks it."""
 
 import asyncio
+import contextlib
 import json
 import time
 import urllib.error
@@ -39,7 +40,8 @@ class Tab:
             OSError, WebSocketException, TimeoutError: If the server is not ready.
         """
         address = f"ws://localhost:{port}/_event/?token={uuid.uuid4()}&EIO=4&transport=websocket"
-        tab = cls(await connect(address, max_size=None, compression=None, ping_interval=None, open_timeout=60))
+        # It offers compression, as a browser does; whether it is used is the server's choice.
+        tab = cls(await connect(address, max_size=None, compression="deflate", ping_interval=None, open_timeout=60))
         await tab.socket.send("40/_event," + json.dumps({"event": HYDRATE}))
         while '"is_hydrated_rx_state_":true' not in await tab.receive():
             pass
@@ -68,6 +70,12 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, in a thread of its own: whoever calls may have an event loop already."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
+
+
+def ask(port: int, path: str) -> None:
+    """Send a request, whatever becomes of it."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://localhost:{port}{path}", timeout=5) as answer:
+        answer.read()
 
 
 def first_page(port: int, since: float, seconds: float = 60) -> tuple[float, int]:

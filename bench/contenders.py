@@ -1,5 +1,6 @@
-"""What is compared, and how its image is made: the one place that says so."""
+"""What is compared, and how its image is made: the one place that says so (ideas.py has the ideas)."""
 
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,15 @@ Answers = dict[str, str | int]
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A change of one file of a project."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
 class Contender:
     """One way to run the default project."""
 
@@ -20,11 +30,14 @@ class Contender:
     answers: Answers = field(default_factory=dict)
     folder: str = ""
     """Where the files of a reference are; empty: the template's own."""
+    edits: tuple[Edit, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    """What its container finds in its environment besides the ports."""
 
     @property
     def image(self) -> str:
         """The name of its image."""
-        return f"bench-{self.name.lower().replace(' ', '-').replace(',', '')}:bench"
+        return f"bench-{re.sub('[^a-z0-9]+', '-', self.name.lower())}:bench"
 
     @property
     def redis(self) -> bool:
@@ -33,30 +46,45 @@ class Contender:
 
 
 ARTICLE = Contender("article", folder="article")
-EXAMPLE = Contender("docker example", folder="docker_example")
+# With `server: reflex` for the same packages: with gunicorn among them `reflex run` would take that instead of granian.
+EXAMPLE = Contender("docker example", {"server": "reflex"}, folder="docker_example")
 DEFAULT = Contender("gunicorn")
+GRANIAN = Contender("granian", {"server": "granian"})
+REDIS = Contender("gunicorn, redis", {"state_store": "redis"})
+TWO_WORKERS = Contender("gunicorn, redis, 2 workers", {"state_store": "redis", "workers": 2})
 
 CONTENDERS = [
     DEFAULT,
     Contender("uvicorn", {"server": "uvicorn"}),
-    Contender("granian", {"server": "granian"}),
+    GRANIAN,
     Contender("reflex", {"server": "reflex"}),
     Contender("gunicorn, backend first", {"startup": "backend-first"}),
-    Contender("gunicorn, redis", {"state_store": "redis"}),
-    Contender("gunicorn, redis, 2 workers", {"state_store": "redis", "workers": 2}),
+    REDIS,
+    TWO_WORKERS,
     ARTICLE,
     EXAMPLE,
 ]
 
 
 def project(contender: Contender, folder: Path) -> Path:
-    """Render the default project for a contender; a reference gets its own files on top."""
+    """Render the default project for a contender; a reference gets its own files on top, an idea its edits.
+
+    Raises:
+        ValueError: If an edit's place is not in the file any more.
+    """
     data = [f"--data={key}={value}" for key, value in contender.answers.items()]
     options = ("--quiet", "--defaults", "--overwrite", "--vcs-ref=HEAD")
     must_run("copier", "copy", *options, *data, ROOT, folder, cwd=ROOT)
     if contender.folder:
         shutil.copytree(BENCH / contender.folder, folder, dirs_exist_ok=True)
         (folder / ".dockerignore").write_text(".git\n.web\n.venv\n")
+    for edit in contender.edits:
+        file = folder / edit.file
+        text = file.read_text()
+        if edit.old not in text:
+            msg = f"{contender.name}: {edit.file} has no {edit.old!r} to change: bring bench/ideas.py up to date"
+            raise ValueError(msg)
+        file.write_text(text.replace(edit.old, edit.new))
     return folder
 
 

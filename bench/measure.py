@@ -18,7 +18,6 @@ import client
 from contenders import Contender
 from engine import Container, docker
 from house import free_port, must_run, until
-from playwright.sync_api import Page, sync_playwright
 
 Figures = dict[str, float | None]
 
@@ -32,27 +31,26 @@ TABS = 20
 """How many tabs click at once."""
 RATE = 200
 """Events per second of the steady load."""
+IMPORT = "from my_reflex_app.my_reflex_app import app; app()"
+"""The least that a server does before it can answer an event."""
 
 
 @contextlib.contextmanager
-def running(contender: Contender, redis_url: str) -> Iterator[Container]:
-    """Run a contender's container."""
-    options = ["--cpuset-cpus=0"] if TWO_CORES else []
-    environment = {"PORT": str(PORT), "REDIS_PORT": str(free_port())} | (
-        {"REFLEX_REDIS_URL": redis_url} if contender.redis else {}
-    )
-    with Container(contender.image, *options, **environment) as container:
+def running(contender: Contender, redis_url: str, *options: str, **environment: str) -> Iterator[Container]:
+    """Run a contender's container.
+
+    Args:
+        contender: Its image must be there.
+        redis_url: For those that need a Redis.
+        options: More for `docker run`.
+        environment: More for the app.
+    """
+    pinned = ["--cpuset-cpus=0"] if TWO_CORES else []
+    variables = {"PORT": str(PORT), "REDIS_PORT": str(free_port())} | contender.environment | environment
+    if contender.redis:
+        variables["REFLEX_REDIS_URL"] = redis_url
+    with Container(contender.image, *pinned, *options, **variables) as container:
         yield container
-
-
-@contextlib.contextmanager
-def tab() -> Iterator[Page]:
-    """Open a tab in a real Chromium: the system's, or else Playwright's."""
-    system = next((path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists()), None)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=system, args=["--no-sandbox", "--disable-gpu"])
-        yield browser.new_page()
-        browser.close()
 
 
 def started(container: Container) -> float:
@@ -92,18 +90,6 @@ def cold_start(contender: Contender, redis_url: str) -> Figures:
         page, page_errors = client.first_page(container.port, since)
         event, event_errors = client.first_event(container.port, since)
     return {"first page, s": page, "first event, s": event, "5xx while starting": page_errors + event_errors}
-
-
-def usable_button(contender: Contender, redis_url: str) -> Figures:
-    """From the container's first process until a click in a real Chromium has changed the number."""
-    with tab() as page, running(contender, redis_url) as container:
-        since = started(container)
-        client.first_page(container.port, since)
-        page.goto(container.url)
-        page.click("#increment")
-        page.wait_for_function("document.querySelector('#count').innerText === '1'", polling=20)
-        took = time.time() - since
-    return {"button, s": took}
 
 
 def load(contender: Contender, redis_url: str) -> Figures:
@@ -160,58 +146,25 @@ def static_files(contender: Contender, redis_url: str) -> Figures:
     return {"static files per s": float(re.search(r"Requests/sec: +([\d.]+)", said)[1])}
 
 
-def page_load(contender: Contender, redis_url: str) -> Figures:
-    """What a real Chromium receives for the first page of an empty cache."""
-    with running(contender, redis_url) as container:
-        client.first_event(container.port, time.time())
-        sizes: list[float] = []
-        with tab() as page:
-            session = page.context.new_cdp_session(page)
-            session.send("Network.enable")
-            session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
-            page.goto(container.url, wait_until="networkidle")
-    return {"first page load, kB": sum(sizes) / 1000, "requests": len(sizes)}
-
-
-def crash(contender: Contender, redis_url: str) -> Figures:
-    """How long an open tab gets no answer after a worker was killed; the instance may have to start anew for that."""
-    with running(contender, redis_url) as container:
-        client.first_event(container.port, time.time())
-        children = docker("top", container.id, "-eo", "pid,ppid,args").splitlines()[1:]
-        workers = [int(line.split()[0]) for line in children if re.search(r"gunicorn|uvicorn|granian|reflex", line)]
-        killed = time.time()
-        os.kill(workers[-1], 9)
-        time.sleep(0.1)
-        if container.state("Running") != "true":
-            return {"answers after a crash, s": None}
-        with contextlib.suppress(TimeoutError):
-            client.first_event(container.port, killed, seconds=20)
-            return {"answers after a crash, s": time.time() - killed}
-    return {"answers after a crash, s": None}
+def two_cores(contender: Contender, redis_url: str) -> Figures:
+    """Events per second with two cores for everybody, the client and Redis too, and the client's share of the cores."""
+    everybody = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    try:
+        with running(contender, redis_url, "--cpuset-cpus=0,1", "--cpus=2") as container:
+            client.first_event(container.port, time.time())
+            client.wait(client.saturate(container.port, TABS, 1))
+            before, began = time.process_time(), time.monotonic()
+            took = client.wait(client.saturate(container.port, TABS, SECONDS))
+            share = (time.process_time() - before) / (time.monotonic() - began) / 2
+    finally:
+        os.sched_setaffinity(0, everybody)
+    return {"events per s on two cores": len(took) / SECONDS, "the client's share of them": share}
 
 
 def floor(contender: Contender) -> Figures:
     """How long the bare import of the app takes in the same image, from the container's first process to its end."""
-    code = "from my_reflex_app.my_reflex_app import app; app()"
-    container = docker(
-        *(
-            "run",
-            "--detach",
-            "--user=0",
-            "--network=host",
-            "--memory=512m",
-            "--cpus=1",
-            "--env=__REFLEX_SKIP_COMPILE=1",
-        ),
-        *(
-            "--env=REFLEX_ENV_MODE=prod",
-            *(["--cpuset-cpus=0"] if TWO_CORES else []),
-            "--entrypoint=python",
-            contender.image,
-            "-c",
-            code,
-        ),
-    ).split()[-1]
+    container = docker(*in_image(contender, "--detach"), "-c", IMPORT).split()[-1]
     docker("wait", container)
     begin = moment(docker("inspect", "--format", "{{.State.StartedAt}}", container))
     end = moment(docker("inspect", "--format", "{{.State.FinishedAt}}", container))
@@ -221,6 +174,13 @@ def floor(contender: Contender) -> Figures:
         msg = f"the bare import ended with {status}"
         raise RuntimeError(msg)
     return {"import alone, s": end - begin}
+
+
+def in_image(contender: Contender, *options: str) -> list[str]:
+    """Give the docker command that runs Python in a contender's image as the app would run, all but its arguments."""
+    limits = ["--user=0", "--network=host", "--memory=512m", "--cpus=1", *(["--cpuset-cpus=0"] if TWO_CORES else [])]
+    environment = ["--env=__REFLEX_SKIP_COMPILE=1", "--env=REFLEX_ENV_MODE=prod"]
+    return ["run", *options, *limits, *environment, "--entrypoint=python", contender.image]
 
 
 def moment(text: str) -> float:

@@ -110,6 +110,10 @@ def stand_ins() -> list[str]:
     return sorted({name for line in said.splitlines() if line.startswith("stand-in ") for name in line.split()[1:]})
 
 
+DEBIAN = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
+"""Which Debian has which Python."""
+
+
 def stand_in(name: str, tools: Path) -> None:
     """Make an image of that name out of what Debian and PyPI carry.
 
@@ -120,11 +124,14 @@ def stand_in(name: str, tools: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         if name.startswith("python:"):
-            release = name.rpartition("-")[2]
-            packages = "python3,python-is-python3,python3-pip,python3-venv,ca-certificates"
-            must_run("debootstrap", "--variant=minbase", f"--include={packages}", release, root, mirror(), cwd=ANYWHERE)
             minor = ".".join(name.partition(":")[2].split(".")[:2])
-            assert (root / f"usr/bin/python{minor}").exists(), f"Debian {release} has no Python {minor} for {name}"
+            assert minor in DEBIAN, f"no Debian has Python {minor} for {name}"
+            packages = f"python3,python{minor},python{minor}-venv,python3-pip,ca-certificates"
+            script = "/usr/share/debootstrap/scripts/sid"  # the same for all, and there before a release has its own
+            release = (DEBIAN[minor], root, mirror(), script)
+            must_run("debootstrap", "--variant=minbase", f"--include={packages}", *release, cwd=ANYWHERE)
+            for command in ("python", "python3"):
+                (root / "usr/local/bin" / command).symlink_to(f"/usr/bin/python{minor}")
             # What a build step downloads is verified with this machine's certificates, which may be more than Debian's.
             (root / BUNDLE.lstrip("/")).write_bytes(Path(os.environ.get("SSL_CERT_FILE", BUNDLE)).read_bytes())
             # As the official image, it comes without the bytecode of Python's own library.

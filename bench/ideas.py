@@ -1,0 +1,117 @@
+"""Ideas to make the template faster: each is a change of a contender, measured beside it, with what became of it."""
+
+from dataclasses import dataclass
+
+from contenders import DEFAULT, GRANIAN, REDIS, Contender, Edit
+
+PACKAGES = "--require-hashes -r requirements.txt"
+"""The end of the line in the Dockerfile that installs the packages."""
+
+
+def also(command: str) -> Edit:
+    """Have the Dockerfile do something with the packages that it has just installed."""
+    return Edit("Dockerfile", PACKAGES, f"{PACKAGES} \\\n    && {command}")
+
+
+@dataclass(frozen=True)
+class Idea:
+    """A change, what it is a change of, and the decision with its reason."""
+
+    change: Contender
+    base: Contender
+    decision: str
+
+
+IDEAS = [
+    Idea(
+        Contender("each worker imports Reflex", edits=(Edit("gunicorn.conf.py", "in SHARED:", "in []:"),)),
+        DEFAULT,
+        "no: a worker that takes another's place would be late, and several workers would not share memory",
+    ),
+    Idea(
+        Contender("garbage collected while importing", edits=(Edit("gunicorn.conf.py", "\ngc.disable()\n", "\n"),)),
+        DEFAULT,
+        "no: it finds nothing then",
+    ),
+    Idea(
+        Contender(
+            "gunicorn's own ASGI worker",
+            edits=(
+                Edit(
+                    "start.sh", "--worker-class uvicorn_worker.UvicornWorker", "--worker-class asgi --asgi-loop uvloop"
+                ),
+                Edit("gunicorn.conf.py", '    "uvicorn.lifespan.on",\n', ""),
+                Edit("gunicorn.conf.py", '    "uvicorn.protocols.http.auto",\n', ""),
+                Edit("gunicorn.conf.py", '    "uvicorn.protocols.websockets.auto",\n', ""),
+            ),
+        ),
+        DEFAULT,
+        "not yet: young, and it does not compress what it sends to a tab",
+    ),
+    Idea(
+        Contender(
+            "WebSocket by wsproto",
+            edits=(
+                also("uv pip uninstall --python /opt/venv/bin/python websockets"),
+                Edit("gunicorn.conf.py", '    "uvicorn.protocols.websockets.auto",\n', ""),
+            ),
+        ),
+        DEFAULT,
+        "no: it is what uvicorn takes where the package websockets is missing, as in the published commands",
+    ),
+    Idea(
+        Contender(
+            "messages not compressed",
+            {"server": "uvicorn"},
+            edits=(Edit("start.sh", "--no-access-log", "--no-access-log --ws-per-message-deflate false"),),
+        ),
+        Contender("uvicorn", {"server": "uvicorn"}),
+        "no: what a visitor downloads costs more than the CPU; granian never compresses",
+    ),
+    Idea(
+        Contender(
+            "bytecode without docstrings and assertions",
+            edits=(
+                Edit(
+                    "Dockerfile",
+                    "ENV PYTHONDONTWRITEBYTECODE=1",
+                    "RUN python -OO -m compileall -q -j 0 /opt/venv/lib "
+                    "\"$(python -c 'import os; print(os.path.dirname(os.__file__))')\" || true\n"
+                    "ENV PYTHONDONTWRITEBYTECODE=1 PYTHONOPTIMIZE=2",
+                ),
+                Edit("Dockerfile", "python -m compileall", "python -OO -m compileall"),
+            ),
+        ),
+        DEFAULT,
+        "no: an app's own assertions would be gone, for nothing",
+    ),
+    Idea(
+        Contender(
+            "rloop for uvloop",
+            {"server": "granian"},
+            edits=(
+                also("uv pip install --python /opt/venv/bin/python --no-cache --compile-bytecode rloop==0.5.0"),
+                Edit("start.sh", "--loop uvloop", "--loop rloop"),
+            ),
+        ),
+        GRANIAN,
+        "no",
+    ),
+    Idea(Contender("half of Go's garbage in Caddy", environment={"GOGC": "50"}), DEFAULT, "no"),
+    Idea(Contender("Python 3.11", {"python_version": "3.11"}), DEFAULT, "a question of the template's"),
+    Idea(Contender("Python 3.14", {"python_version": "3.14"}), DEFAULT, "a question of the template's"),
+    Idea(
+        Contender(
+            "hiredis",
+            {"state_store": "redis"},
+            edits=(also("uv pip install --python /opt/venv/bin/python --no-cache --compile-bytecode hiredis==3.5.0"),),
+        ),
+        REDIS,
+        "no: too little for one more package",
+    ),
+    Idea(
+        Contender("opportunistic locks", {"state_store": "redis"}, environment={"REFLEX_OPLOCK_ENABLED": "true"}),
+        REDIS,
+        "an option",
+    ),
+]
