@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import socket
+import struct
 import time
 import urllib.error
 import urllib.request
@@ -60,6 +62,11 @@ class Tab:
         await self.socket.send("42/_event," + json.dumps(["event", INCREMENT]))
         while '"count_rx_state_"' not in await self.receive():
             pass
+
+    def received(self) -> int:
+        """Tell how many bytes have come over the connection, as the kernel counts (linux/tcp.h: tcpi_bytes_received)."""
+        info = self.socket.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        return struct.unpack_from("Q", info, 128)[0]
 
     async def close(self) -> None:
         """Close it."""
@@ -131,13 +138,14 @@ def first_event(port: int, since: float, seconds: float = 60) -> tuple[float, in
     raise TimeoutError(msg)
 
 
-async def saturate(port: int, tabs: int, seconds: float) -> list[float]:
+async def saturate(port: int, tabs: int, seconds: float) -> tuple[list[float], int]:
     """Click in so many tabs as fast as the answers come.
 
     Returns:
-        How long each event took, in seconds.
+        How long each event took, in seconds, and how many bytes came for all of them.
     """
     open_tabs = await asyncio.gather(*(Tab.open(port) for _ in range(tabs)))
+    before = sum(tab.received() for tab in open_tabs)
     end = time.monotonic() + seconds
     took: list[float] = []
 
@@ -147,8 +155,9 @@ async def saturate(port: int, tabs: int, seconds: float) -> list[float]:
             took.append(time.monotonic() - started)
 
     await asyncio.gather(*map(click, open_tabs))
+    received = sum(tab.received() for tab in open_tabs) - before
     await asyncio.gather(*(tab.close() for tab in open_tabs))
-    return took
+    return took, received
 
 
 async def click_steadily(port: int, tabs: int, rate: float, seconds: float) -> list[float]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from contenders import DEFAULT, GRANIAN, REDIS, Contender, Edit
+from contenders import DEFAULT, GRANIAN, REDIS, TWO_WORKERS, Contender, Edit
 
 PACKAGES = "--require-hashes -r requirements.txt"
 """The end of the line in the Dockerfile that installs the packages."""
@@ -24,9 +24,11 @@ class Idea:
 
 IDEAS = [
     Idea(
-        Contender("each worker imports Reflex", edits=(Edit("gunicorn.conf.py", "in SHARED:", "in []:"),)),
-        DEFAULT,
-        "no: a worker that takes another's place would be late, and several workers would not share memory",
+        Contender(
+            "each worker imports Reflex", TWO_WORKERS.answers, edits=(Edit("gunicorn.conf.py", "in SHARED:", "in []:"),)
+        ),
+        TWO_WORKERS,
+        "no: the workers would share neither the time nor the memory",
     ),
     Idea(
         Contender("garbage collected while importing", edits=(Edit("gunicorn.conf.py", "\ngc.disable()\n", "\n"),)),

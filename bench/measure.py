@@ -98,12 +98,13 @@ def load(contender: Contender, redis_url: str) -> Figures:
         client.first_event(container.port, time.time())
         client.wait(client.saturate(container.port, TABS, 1))  # warm
         before = cpu_seconds(container)
-        took = client.wait(client.saturate(container.port, TABS, SECONDS))
+        took, received = client.wait(client.saturate(container.port, TABS, SECONDS))
         used = cpu_seconds(container) - before
         steady = sorted(client.wait(client.click_steadily(container.port, TABS, RATE, SECONDS)))
     return {
         "events per s": len(took) / SECONDS,
         "events per CPU-s": len(took) / used,
+        "bytes per event": received / len(took),
         "p50 at saturation, ms": statistics.median(took) * 1000,
         "p99 at saturation, ms": sorted(took)[len(took) * 99 // 100] * 1000,
         f"p50 at {RATE}/s, ms": steady[len(steady) // 2] * 1000,
@@ -155,7 +156,7 @@ def two_cores(contender: Contender, redis_url: str) -> Figures:
             client.first_event(container.port, time.time())
             client.wait(client.saturate(container.port, TABS, 1))
             before, began = time.process_time(), time.monotonic()
-            took = client.wait(client.saturate(container.port, TABS, SECONDS))
+            took, _ = client.wait(client.saturate(container.port, TABS, SECONDS))
             share = (time.process_time() - before) / (time.monotonic() - began) / 2
     finally:
         os.sched_setaffinity(0, everybody)
@@ -194,7 +195,7 @@ def client_alone() -> float:
     server = subprocess.Popen(["taskset", "-c", "0", "python", Path(__file__).with_name("echo.py"), str(port)])
     try:
         until(lambda: ready(port), 20)
-        return len(client.wait(client.saturate(port, TABS, SECONDS))) / SECONDS
+        return len(client.wait(client.saturate(port, TABS, SECONDS))[0]) / SECONDS
     finally:
         server.terminate()
         server.wait(10)

@@ -74,7 +74,7 @@ def rounds_of_contenders(rounds: int) -> Measurements:
         (rounds, lambda contender, _: measure.floor(contender) if contender == DEFAULT else {}),
         (
             min(rounds, 3),
-            lambda contender, url: measure.two_cores(contender, url) if contender in {REDIS, TWO_WORKERS} else {},
+            lambda contender, url: measure.two_cores(contender, url) if contender in (REDIS, TWO_WORKERS) else {},
         ),
     ]
 

@@ -9,6 +9,7 @@ import pytest
 import report
 from contenders import ARTICLE, DEFAULT
 from house import ROOT, install, must_run
+from ideas import IDEAS
 
 
 def test_the_readmes_show_the_results_file(tmp_path, monkeypatch):
@@ -31,6 +32,16 @@ def test_the_references_start_from_the_same_images(render):
         lines = (ROOT / "bench" / reference / "Dockerfile").read_text().splitlines()
         assert {line.split()[1] for line in lines if line.startswith("FROM ")} <= ours
         must_run("hadolint", "--ignore=DL3008", "--ignore=DL3042", f"bench/{reference}/Dockerfile", cwd=ROOT)
+
+
+@pytest.mark.parametrize("idea", IDEAS, ids=lambda idea: idea.change.name)
+def test_an_idea_is_still_a_change_of_the_template(idea, tmp_path):
+    """Where a file has changed so that an idea's edit would change nothing, it is refused."""
+    base = contenders.project(idea.base, tmp_path / "base")
+    change = contenders.project(idea.change, tmp_path / "change")
+    edited = {edit.file for edit in idea.change.edits}
+    assert all((base / file).read_text() != (change / file).read_text() for file in edited)
+    assert edited or idea.change.environment or idea.change.answers != idea.base.answers
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """What this template takes from inside Reflex is still there, so that an upgrade that drops it is noticed here."""
 
+import re
+
 import pytest
 from house import must_run, run
 
@@ -22,6 +24,7 @@ def test_compiling_can_be_skipped(project):
         "REFLEX_USE_SYSTEM_BUN",
         "REFLEX_CHECK_LATEST_VERSION",
         "REFLEX_IGNORE_REDIS_CONFIG_ERROR",
+        "REFLEX_OPLOCK_ENABLED",
         "REFLEX_ENV_MODE",
     ],
 )
@@ -29,6 +32,20 @@ def test_a_setting_still_has_its_name(name, project):
     program = f"from reflex.environment import environment as e; print(e.{name}.name)"
     done = run(".venv/bin/python", "-c", program, cwd=project())
     assert done.stdout.strip().endswith(name), done.stdout
+
+
+def test_redis_tells_what_reflex_waits_for(project):
+    """deploy/setup turns these notices on."""
+    program = "from reflex.istate.manager.redis import NOTIFY_KEYSPACE_EVENTS as notices; print(notices)"
+    made = project({"state_store": "redis"})
+    set_up = re.search(r"notify-keyspace-events=(\S+)'", (made / "deploy/setup").read_text())[1]
+    assert set(must_run(".venv/bin/python", "-c", program, cwd=made).split()[-1]) == set(set_up)
+
+
+def test_a_busy_tabs_state_is_kept_for_five_seconds(project):
+    """The README says so."""
+    program = "from reflex.istate.manager.redis import _default_oplock_hold_time_ms as time; print(time())"
+    assert must_run(".venv/bin/python", "-c", program, cwd=project({"state_store": "redis"})).split()[-1] == "5000"
 
 
 @pytest.mark.slow

@@ -1,11 +1,14 @@
 """Workers, threads and max_requests have the effect that their names promise, on each server that can have it."""
 
+import contextlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from house import Served, get, until
+from playwright.sync_api import expect
 from variants import SERVERS
+from visitor import click_to_three
 
 pytestmark = pytest.mark.slow
 
@@ -142,3 +145,21 @@ def test_a_single_gunicorn_worker_is_replaced_too(project):
 
         until(replaced, 30)
         assert app.process.poll() is None
+
+
+def test_an_open_tab_goes_on_when_its_worker_is_replaced(project, page):
+    made = with_routes(project({"server": "gunicorn", "max_requests": 30}, built=True))
+    with Served(made) as app:
+        app.ready()
+        click_to_three(page, app.url)
+        first = backend(app, "/pid")
+
+        def replaced():
+            with contextlib.suppress(OSError):
+                return backend(app, "/pid") != first
+            return False
+
+        until(replaced, 30)
+        # The tab connects again by itself, and nothing is forgotten.
+        page.click("#increment")
+        expect(page.locator("#count")).to_have_text("4")

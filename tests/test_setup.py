@@ -130,6 +130,7 @@ def test_redis_is_in_a_network_of_its_own_with_a_password(prepared):
     cloud, said = prepared
     redis = cloud.resources[f"projects/{PROJECT}/locations/us-central1/instances/{SERVICE}-redis"]
     assert (redis["tier"], redis["memorySizeGb"], redis["authEnabled"]) == ("BASIC", 1, True)
+    assert redis["redisConfigs"] == {"notify-keyspace-events": "K$sgxe"}
     assert redis["authorizedNetwork"] == f"projects/{PROJECT}/global/networks/{SERVICE}"
     read = cloud.run("gcloud", "secrets", "versions", "access", "latest", f"--secret={SERVICE}-redis-url", cwd=ROOT)
     assert read.stdout == "redis://:a-password@10.8.1.3:6379/0"
