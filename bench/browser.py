@@ -15,7 +15,7 @@ from measure import Figures, running, started
 from playwright.sync_api import Page, sync_playwright
 from playwright.sync_api import TimeoutError as NothingHappened
 
-PATIENCE = 30
+PATIENCE = 15
 """Seconds until a click that nobody answers counts as lost."""
 MAX_REQUESTS = 20
 """After how many requests a worker is replaced, where that is measured: soon."""
@@ -106,6 +106,7 @@ def interruption(
         The longest time between two answers in seconds, and by how much the number fell: clicks that are forgotten.
         None for both if nothing is answered within `PATIENCE` after the interruption, as when the container has ended.
     """
+    names = (f"{what}: without answers, s", f"{what}: clicks forgotten")
     with tab() as page, running(contender, redis_url, **environment) as container:
         client.first_event(container.port, time.time())
         page.goto(container.url)
@@ -116,6 +117,9 @@ def interruption(
         since = time.time()
         interrupt(container)
         pause = forgotten = None
+        time.sleep(0.5)
+        if container.state("Running") != "true":
+            return dict.fromkeys(names)
         with contextlib.suppress(NothingHappened):
             # The first answers may still be those of before; ten more and the tab is back for certain.
             after = "([since]) => window.answers.filter(([when]) => when > since + 0.5).length > 10"
@@ -123,7 +127,7 @@ def interruption(
             moments, numbers = zip(*page.evaluate("window.answers"), strict=True)
             pause = max(later - earlier for earlier, later in itertools.pairwise(moments))
             forgotten = max(0, *(earlier - later for earlier, later in itertools.pairwise(numbers)))
-    return {f"{what}: without answers, s": pause, f"{what}: clicks forgotten": forgotten}
+    return dict(zip(names, (pause, forgotten), strict=True))
 
 
 def worker(container: Container) -> int:

@@ -69,8 +69,8 @@ def rounds_of_contenders(rounds: int) -> Measurements:
         (1, measure.memory),
         (min(rounds, 2), measure.static_files),
         (1, browser.page_load),
-        (min(rounds, 3), browser.crash),
-        (min(rounds, 3), browser.recycle),
+        (min(rounds, 2), browser.crash),
+        (min(rounds, 2), browser.recycle),
         (rounds, lambda contender, _: measure.floor(contender) if contender == DEFAULT else {}),
         (
             min(rounds, 3),
