@@ -35,13 +35,13 @@ class Tab:
         self.socket = socket
 
     @classmethod
-    async def open(cls, port: int) -> Self:
-        """Connect, and have the state of a new tab sent.
+    async def open(cls, port: int, token: str = "") -> Self:
+        """Connect, and have the state sent: of a new tab, or of the one that has the token.
 
         Raises:
             OSError, WebSocketException, TimeoutError: If the server is not ready.
         """
-        address = f"ws://localhost:{port}/_event/?token={uuid.uuid4()}&EIO=4&transport=websocket"
+        address = f"ws://localhost:{port}/_event/?token={token or uuid.uuid4()}&EIO=4&transport=websocket"
         # It offers compression, as a browser does; whether it is used is the server's choice.
         tab = cls(await connect(address, max_size=None, compression="deflate", ping_interval=None, open_timeout=60))
         await tab.socket.send("40/_event," + json.dumps({"event": HYDRATE}))
@@ -57,11 +57,12 @@ class Tab:
                 return message
             await self.socket.send("3")
 
-    async def click(self) -> None:
-        """Press the button, and wait until the new number is there."""
+    async def click(self) -> str:
+        """Press the button, wait until the new number is there, and give the message that has it."""
         await self.socket.send("42/_event," + json.dumps(["event", INCREMENT]))
-        while '"count_rx_state_"' not in await self.receive():
+        while '"count_rx_state_"' not in (message := await self.receive()):
             pass
+        return message
 
     def received(self) -> int:
         """Tell how many bytes have come over the connection, as the kernel counts (linux/tcp.h)."""

@@ -76,6 +76,8 @@ def project(contender: Contender, folder: Path) -> Path:
     options = ("--quiet", "--defaults", "--overwrite", "--vcs-ref=HEAD")
     must_run("copier", "copy", *options, *data, ROOT, folder, cwd=ROOT)
     if contender.folder:
+        # gunicorn would read the template's settings in the article's name.
+        (folder / "gunicorn.conf.py").unlink(missing_ok=True)
         shutil.copytree(BENCH / contender.folder, folder, dirs_exist_ok=True)
         (folder / ".dockerignore").write_text(".git\n.web\n.venv\n")
     for edit in contender.edits:

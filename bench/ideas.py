@@ -68,7 +68,7 @@ IDEAS = [
             edits=(Edit("start.sh", "--no-access-log", "--no-access-log --ws-per-message-deflate false"),),
         ),
         Contender("uvicorn", {"server": "uvicorn"}),
-        "no: what a visitor downloads costs more than the CPU; granian never compresses",
+        "no: what is sent costs more than the CPU; granian never compresses",
     ),
     Idea(
         Contender(
@@ -97,11 +97,11 @@ IDEAS = [
             ),
         ),
         GRANIAN,
-        "no",
+        "no: no difference that is worth a change",
     ),
-    Idea(Contender("half of Go's garbage in Caddy", environment={"GOGC": "50"}), DEFAULT, "no"),
-    Idea(Contender("Python 3.11", {"python_version": "3.11"}), DEFAULT, "a question of the template's"),
-    Idea(Contender("Python 3.14", {"python_version": "3.14"}), DEFAULT, "a question of the template's"),
+    Idea(Contender("half of Go's garbage in Caddy", environment={"GOGC": "50"}), DEFAULT, "no: no difference"),
+    Idea(Contender("Python 3.11", {"python_version": "3.11"}), DEFAULT, "an answer; the default is 3.13"),
+    Idea(Contender("Python 3.14", {"python_version": "3.14"}), DEFAULT, "an answer; the default is 3.13"),
     Idea(
         Contender(
             "hiredis",
@@ -109,11 +109,11 @@ IDEAS = [
             edits=(also("uv pip install --python /opt/venv/bin/python --no-cache --compile-bytecode hiredis==3.5.0"),),
         ),
         REDIS,
-        "no: too little for one more package",
+        "not yet: the locked packages would have to depend on the store",
     ),
     Idea(
         Contender("opportunistic locks", {"state_store": "redis"}, environment={"REFLEX_OPLOCK_ENABLED": "true"}),
         REDIS,
-        "an option",
+        "an option: what an instance did in the last 5 seconds is forgotten when it is killed",
     ),
 ]

@@ -1,13 +1,14 @@
 """The benchmark: what it writes is what the READMEs show, and each measurement measures."""
 
 import shutil
+from dataclasses import replace
 
 import contenders
 import engine
 import measure
 import pytest
 import report
-from contenders import ARTICLE, DEFAULT
+from contenders import ARTICLE, DEFAULT, Edit
 from house import ROOT, install, must_run
 from ideas import IDEAS
 
@@ -36,12 +37,16 @@ def test_the_references_start_from_the_same_images(render):
 
 @pytest.mark.parametrize("idea", IDEAS, ids=lambda idea: idea.change.name)
 def test_an_idea_is_still_a_change_of_the_template(idea, tmp_path):
-    """Where a file has changed so that an idea's edit would change nothing, it is refused."""
-    base = contenders.project(idea.base, tmp_path / "base")
-    change = contenders.project(idea.change, tmp_path / "change")
-    edited = {edit.file for edit in idea.change.edits}
-    assert all((base / file).read_text() != (change / file).read_text() for file in edited)
-    assert edited or idea.change.environment or idea.change.answers != idea.base.answers
+    """Where a file has changed so that an idea's edit would change nothing, rendering it is refused."""
+    made = contenders.project(idea.change, tmp_path / "change")
+    assert all(edit.new in (made / edit.file).read_text() for edit in idea.change.edits)
+    assert idea.change.edits or idea.change.environment or idea.change.answers != idea.base.answers
+
+
+def test_an_edit_that_changes_nothing_is_refused(tmp_path):
+    idea = replace(DEFAULT, edits=(Edit("start.sh", "no such line", ""),))
+    with pytest.raises(ValueError, match=r"start\.sh has no 'no such line' to change"):
+        contenders.project(idea, tmp_path / "change")
 
 
 @pytest.mark.slow
