@@ -41,7 +41,7 @@ def main() -> None:
     tried = bases + [idea.change for idea in ideas]
     if measure.TWO_CORES:
         os.sched_setaffinity(0, range(1, os.cpu_count() or 2))  # the containers have the first core
-    engine.start()
+    started_here = engine.start()
     try:
         with tempfile.TemporaryDirectory() as folder, redis() as redis_url:
             results = images(contenders, Path(folder))
@@ -54,7 +54,8 @@ def main() -> None:
             shares = breakdowns(Path(folder)) if DEFAULT in contenders else {}
         about = surroundings() | {"client alone, events per s": measure.client_alone()}
     finally:
-        engine.stop()
+        if started_here:
+            engine.stop()
     everything = {"about": about, "results": results, "ideas": tried_results, "breakdowns": shares}
     chosen.results.write_text(json.dumps(everything, indent=1) + "\n")
     print(f"Wrote {chosen.results}")

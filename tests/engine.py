@@ -46,11 +46,15 @@ def answers() -> bool:
     return run(DOCKER, "info", "--format", "{{.ServerVersion}}", cwd=ANYWHERE).returncode == 0
 
 
-def start() -> None:
-    """Start an Engine unless one runs: without a network of its own, so that it changes nothing on the machine."""
+def start() -> bool:
+    """Start an Engine unless one runs: without a network of its own, so that it changes nothing on the machine.
+
+    Returns:
+        Whether it was started here.
+    """
     with alone():
         if answers():
-            return
+            return False
         with (HOME / "dockerd.log").open("w") as log:
             engine = subprocess.Popen(
                 ["dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none"],
@@ -62,6 +66,7 @@ def start() -> None:
         (HOME / "pid").write_text(str(engine.pid))
         until(lambda: answers() or engine.poll() is not None, 60)
         assert answers(), f"no Docker Engine runs and none can be started:\n{(HOME / 'dockerd.log').read_text()}"
+        return True
 
 
 def stop() -> None:
