@@ -30,9 +30,10 @@ INCREMENT = {
 class Tab:
     """One open tab; Engine.IO 4 and Socket.IO 5 (https://socket.io/docs/v4/socket-io-protocol/)."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        """Take an open socket."""
+    def __init__(self, socket: ClientConnection, token: str) -> None:
+        """Take an open socket, and the token that was asked for."""
         self.socket = socket
+        self.token = token
 
     @classmethod
     async def open(cls, port: int, token: str = "") -> Self:
@@ -41,12 +42,15 @@ class Tab:
         Raises:
             OSError, WebSocketException, TimeoutError: If the server is not ready.
         """
-        address = f"ws://localhost:{port}/_event/?token={token or uuid.uuid4()}&EIO=4&transport=websocket"
+        token = token or str(uuid.uuid4())
+        address = f"ws://localhost:{port}/_event/?token={token}&EIO=4&transport=websocket"
         # It offers compression, as a browser does; whether it is used is the server's choice.
-        tab = cls(await connect(address, max_size=None, compression="deflate", ping_interval=None, open_timeout=60))
+        opened = await connect(address, max_size=None, compression="deflate", ping_interval=None, open_timeout=60)
+        tab = cls(opened, token)
         await tab.socket.send("40/_event," + json.dumps({"event": HYDRATE}))
-        while '"is_hydrated_rx_state_":true' not in await tab.receive():
-            pass
+        while '"is_hydrated_rx_state_":true' not in (message := await tab.receive()):
+            if message.startswith('42/_event,["new_token"'):
+                tab.token = json.loads(message.partition(",")[2])[1]
         return tab
 
     async def receive(self) -> str:

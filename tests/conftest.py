@@ -18,15 +18,19 @@ Render = Callable[..., Path]
 UPDATES = CACHE / "updates"
 
 
+STAND_INS = pytest.StashKey[list[str]]()
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop what the test processes started and shared, when the last of them is done."""
     if not hasattr(session.config, "workerinput"):
+        session.config.stash[STAND_INS] = engine.stand_ins()
         engine.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was not the real thing, and what the matrix of updates came to."""
-    if names := engine.stand_ins():
+    if names := terminalreporter.config.stash.get(STAND_INS, []):
         terminalreporter.write_line(f"Base images that could not be pulled, made here instead: {', '.join(names)}")
     if UPDATES.exists():
         counts = [map(int, line.split()) for line in UPDATES.read_text().splitlines()]

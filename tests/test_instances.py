@@ -1,6 +1,8 @@
 """Several instances on one Redis: a tab that comes back to another one goes on where it was."""
 
+import os
 import re
+import signal
 import uuid
 
 import pytest
@@ -43,3 +45,28 @@ def test_a_stopped_instance_leaves_its_tabs_to_another(opportunistic, project, r
         one.process.terminate()
         assert one.ended(10) == 0
         assert wait(click(other.port, token)) == 4
+
+
+async def comes_back_as(port, token):
+    """Open the tab of that token again, and give the token that it has then."""
+    tab = await Tab.open(port, token)
+    await tab.close()
+    return tab.token
+
+
+def test_a_killed_instance_takes_the_state_of_its_open_tabs_along(project, redis_url):
+    """Reflex takes the tab for a copy, since the dead instance's record of it is still there. The README says so."""
+    made = project({"state_store": "redis", "max_instances": 2}, built=True)
+    token = str(uuid.uuid4())
+
+    async def kill_and_come_back():
+        await Tab.open(one.port, token)
+        for process in one.pids("gunicorn"):
+            os.kill(process, signal.SIGKILL)
+        return await comes_back_as(other.port, token)
+
+    with Served(made, REFLEX_REDIS_URL=redis_url) as one, Served(made, REFLEX_REDIS_URL=redis_url) as other:
+        one.ready()
+        other.ready()
+        assert wait(comes_back_as(one.port, token)) == token
+        assert wait(kill_and_come_back()) != token
