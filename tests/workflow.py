@@ -43,6 +43,8 @@ class Runner:
             "GITHUB_SHA": "c0ffee",
             "RUNNER_TEMP": str(folder),
             "PIPX_HOME": str(CACHE / "pipx"),
+            # Copier keeps a clone of what it was given by address, and the tests' templates all have the same one.
+            "COPIER_CACHE_DIR": str(folder / "copier"),
             "GIT_CONFIG_COUNT": "2",
             "GIT_CONFIG_KEY_0": f"url.{template}.insteadOf",
             "GIT_CONFIG_VALUE_0": "https://github.com/OWNER/REPOSITORY",
