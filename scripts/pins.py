@@ -10,6 +10,7 @@ Writes, in this order:
 - requirements.txt: what the template's own tests need.
 """
 
+import itertools
 import json
 import keyword
 import os
@@ -26,7 +27,11 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template"
 QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text().rpartition("\n---\n")[2])
-SERVERS = list(QUESTIONS["server"]["choices"].values())
+Answers = tuple[str, str]
+#: Every server with every store: what a project's packages depend on.
+PROJECTS: list[Answers] = list(
+    itertools.product(QUESTIONS["server"]["choices"].values(), QUESTIONS["state_store"]["choices"].values())
+)
 LOCK = [
     *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate"),
     *("--no-emit-index-url", "--no-emit-find-links", "--no-header"),
@@ -38,19 +43,19 @@ def main() -> None:
     step("the newest Caddy, bun, uv and Python")
     refresh_tools()
     with tempfile.TemporaryDirectory() as folder:
-        projects = {server: render(Path(folder, server), server) for server in SERVERS}
-        step("the Python packages of each server")
+        projects = {answers: render(Path(folder, *answers), *answers) for answers in PROJECTS}
+        step("the Python packages of each server and store")
         lock("requirements.txt", projects, ["pyproject.toml"])
-        for server, project in projects.items():
-            render(project, server)
+        for answers, project in projects.items():
+            render(project, *answers)
         lock("requirements-dev.txt", projects, ["--group", "dev", "--constraints", "requirements.txt"])
-        for server, project in projects.items():
-            render(project, server)
+        for answers, project in projects.items():
+            render(project, *answers)
         step("the names that these packages have")
         refresh_reserved_names(projects.values())
         step("the frontend's packages")
-        refresh_frontend(projects[SERVERS[0]])
-        refresh_references(projects[SERVERS[0]])
+        refresh_frontend(projects[PROJECTS[0]])
+        refresh_references(projects[PROJECTS[0]])
     step("what the template's own tests need")
     uv(*LOCK, "--upgrade", "--group", "dev", "--output-file", "requirements.txt", cwd=ROOT)
     print("Done. Run scripts/test, then look at the changes with git diff.")
@@ -66,9 +71,9 @@ def uv(*arguments: str, cwd: Path) -> str:
     return subprocess.run(["uv", *arguments], cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def render(project: Path, server: str) -> Path:
-    """Render the default project with one of the servers, from the files as they are now."""
-    data = {"server": server}
+def render(project: Path, server: str, state_store: str) -> Path:
+    """Render the default project with one of the servers and stores, from the files as they are now."""
+    data = {"server": server, "state_store": state_store}
     copier.run_copy(str(ROOT), project, data=data, defaults=True, overwrite=True, quiet=True, vcs_ref="HEAD")
     return project
 
@@ -101,27 +106,36 @@ def refresh_tools() -> None:
     (ROOT / "pins.yml").write_text(text)
 
 
-def lock(file: str, projects: dict[str, Path], options: list[str]) -> None:
-    """Lock one requirements file for each server and join the results into one template.
+def lock(file: str, projects: dict[Answers, Path], options: list[str]) -> None:
+    """Lock one requirements file for each server and store, and join the results into one template.
 
-    A package that all servers need stands there once, plainly; one that only some need stands in a condition.
+    A package that all need stands there once, plainly; one that only some need stands in a condition.
     """
     needed = {}
-    for server, project in projects.items():
+    for answers, project in projects.items():
         (project / file).unlink(missing_ok=True)
         uv(*LOCK, "--upgrade", *options, "--output-file", file, cwd=project)
-        needed[server] = pins((project / file).read_text())
+        needed[answers] = pins((project / file).read_text())
     lines = ["# Written by scripts/lock from pyproject.toml: exact versions, with the hashes of their files."]
     for package in sorted({package for packages in needed.values() for package in packages}):
-        users = [server for server, packages in needed.items() if package in packages]
-        versions = {needed[server][package] for server in users}
+        users = {answers for answers, packages in needed.items() if package in packages}
+        versions = {needed[answers][package] for answers in users}
         if len(versions) > 1:
-            sys.exit(f"{package} has another version with another server: {sorted(versions)}")
+            sys.exit(f"{package} has another version in another project: {sorted(versions)}")
         block = versions.pop()
-        if len(users) < len(needed):
-            block = f"{{% if server in {users} -%}}\n{block}\n{{% endif -%}}"
+        if users != needed.keys():
+            block = f"{{% if {condition(package, users)} -%}}\n{block}\n{{% endif -%}}"
         lines.append(block)
     (TEMPLATE / f"{file}.jinja").write_text("\n".join(lines) + "\n")
+
+
+def condition(package: str, users: set[Answers]) -> str:
+    """Write the condition of the projects that need a package: it may depend on the server or on the store."""
+    for place, name in enumerate(("server", "state_store")):
+        values = list(dict.fromkeys(answers[place] for answers in PROJECTS if answers in users))
+        if users == {answers for answers in PROJECTS if answers[place] in values}:
+            return f"{name} in {values}"
+    return sys.exit(f"{package} is needed by {sorted(users)}: neither the server nor the store alone tells by which")
 
 
 def refresh_references(project: Path) -> None:

@@ -8,16 +8,17 @@ import yaml
 from house import ROOT, install, must_run
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from variants import SERVERS
+from variants import SERVERS, STORES
 
 PINS = yaml.safe_load((ROOT / "pins.yml").read_text())
-#: The packages that make a server, and which servers' projects have them. Reflex requires granian for all.
+#: The packages that make a server or a store, and whose projects have them. Reflex requires granian for all.
 PACKAGES = {
     "gunicorn": {"gunicorn"},
     "uvicorn-worker": {"gunicorn"},
     "uvicorn": {"gunicorn", "uvicorn"},
     "httptools": {"gunicorn", "uvicorn"},
     "granian": set(SERVERS),
+    "hiredis": {"redis"},
 }
 
 
@@ -27,16 +28,18 @@ def pins(file):
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_each_server_comes_with_its_own_packages_only(server, render):
-    pinned = pins(render({"server": server}) / "requirements.txt")
+@pytest.mark.parametrize("store", STORES)
+def test_each_server_and_store_come_with_their_own_packages_only(server, store, render):
+    pinned = pins(render({"server": server, "state_store": store}) / "requirements.txt")
     assert {package for package in PACKAGES if package in pinned} == {
-        package for package, servers in PACKAGES.items() if server in servers
+        package for package, users in PACKAGES.items() if server in users or store in users
     }
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_direct_requirements_and_pins_agree(server, render):
-    project = render({"server": server})
+@pytest.mark.parametrize("store", STORES)
+def test_direct_requirements_and_pins_agree(server, store, render):
+    project = render({"server": server, "state_store": store})
     wanted = tomllib.loads((project / "pyproject.toml").read_text())
     for file, requirements in {
         "requirements.txt": wanted["project"]["dependencies"],
