@@ -1,4 +1,4 @@
-"""Where the time and the bytes go that no setting saves: the import of the app, and the first page's scripts."""
+"""Where time, bytes and memory go that no setting saves: the app's import, the first page's scripts, the processes."""
 
 import json
 import re
@@ -7,9 +7,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import engine
 import measure
-from contenders import DEFAULT, Contender
+from places import Place
+from running import Process
 
 EXPLORER = "source-map-explorer@2.5.3"
 """Tells which package each byte of a built script comes from, by its source map."""
@@ -19,15 +19,15 @@ SHOWN = 12
 Shares = dict[str, float]
 
 
-def imports(contender: Contender = DEFAULT) -> Shares:
-    """Import the app in its image and sum up the time by package.
+def imports(place: Place) -> Shares:
+    """Import the app and sum up the time by package.
 
     Returns:
         Milliseconds of each package by itself, without what it imports; the standard library's modules count as one.
     """
     rounds: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        said = engine.docker(*measure.in_image(contender, "--rm"), "-X", "importtime", "-c", measure.IMPORT)
+        said = place.python("-X", "importtime", "-c", measure.IMPORT)
         took: Counter[str] = Counter()
         for own, name in re.findall(r"import time: +(\d+) \| +\d+ \| +(\S+)", said):
             package = name.partition(".")[0]
@@ -37,24 +37,19 @@ def imports(contender: Contender = DEFAULT) -> Shares:
     return largest({package: statistics.median(values) for package, values in rounds.items()})
 
 
-def scripts(folder: Path, loaded: list[str], contender: Contender = DEFAULT) -> Shares:
+def scripts(place: Place, loaded: list[str]) -> Shares:
     """Build the pages once more with source maps, and sum up the first page's scripts by package.
 
     Args:
-        folder: The contender's project.
+        place: The contender whose pages.
         loaded: The names of the scripts that the first page loads, without the hash in each.
-        contender: Whose pages.
 
     Returns:
         Kilobytes of each package, minified and not compressed.
     """
-    image = contender.image.replace(":bench", ":pages")
-    engine.docker("build", *engine.network(), "--target=pages", "--tag", image, ".", cwd=folder)
-    command = (
-        "VITE_SOURCEMAP=true reflex export --frontend-only --no-zip >/dev/null"
-        f" && bun x --silent {EXPLORER} '.web/build/client/assets/*.js' --json --no-border-checks"
+    said = place.with_source_maps(
+        f"bun x --silent {EXPLORER} '.web/build/client/assets/*.js' --json --no-border-checks"
     )
-    said = engine.docker("run", "--rm", "--network=host", "--entrypoint=sh", image, "-c", command)
     bytes_of: Counter[str] = Counter()
     for script in json.loads(said[said.index('{\n  "results"') :])["results"]:
         if without_hash(Path(script["bundleName"]).name) not in loaded:
@@ -65,6 +60,31 @@ def scripts(folder: Path, loaded: list[str], contender: Contender = DEFAULT) -> 
     return largest({package: size / 1000 for package, size in bytes_of.items()})
 
 
+def memory(place: Place) -> Shares:
+    """Look what each process holds for itself when no tab is open, and what several share.
+
+    Returns:
+        MiB of anonymous memory.
+    """
+    with place.running() as app:
+        held = measure.settled(app).held()
+    named = {process.pid: process for process in held}
+    own: Counter[str] = Counter()
+    for process, memory in held.items():
+        own[title(process, named)] += memory.own
+    together = sum(memory.part for memory in held.values())
+    return largest(own | {"shared by several": together - sum(own.values())})
+
+
+def title(process: Process, others: dict[int, Process]) -> str:
+    """Name a process by its program, or as the child of one that runs the same."""
+    parent = others.get(process.parent)
+    if parent and "python" in process.command and "python" in parent.command:
+        return f"{title(parent, others)}'s child"
+    words = [word.rpartition("/")[2] for word in process.command.split()]
+    return next(word for word in words if not re.fullmatch(r"(ba|da)?sh|python[\d.]*|-.*", word))
+
+
 def without_hash(script: str) -> str:
     """Take the hash out of a built script's name: it is another one in each build."""
     return re.sub(r"-[\w-]{8}\.js$", ".js", script)
@@ -73,5 +93,7 @@ def without_hash(script: str) -> str:
 def largest(shares: Shares) -> Shares:
     """Keep the largest, and sum up the rest."""
     ordered = sorted(shares.items(), key=lambda share: -share[1])
-    kept = dict(ordered[:SHOWN]) | {"everything else": sum(share for _, share in ordered[SHOWN:])}
-    return {package: round(share, 1) for package, share in kept.items()}
+    rest = {"everything else": sum(share for _, share in ordered[SHOWN:])} if ordered[SHOWN:] else {}
+    kept = dict(ordered[:SHOWN]) | rest
+    rounded = {name: round(share, 1) for name, share in kept.items()}
+    return {name: share for name, share in rounded.items() if share}

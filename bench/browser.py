@@ -2,18 +2,16 @@
 
 import contextlib
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import client
 from breakdown import without_hash
-from contenders import Contender
-from engine import Container, docker
-from measure import Figures, running, started
+from places import Figures, Place
 from playwright.sync_api import Page, sync_playwright
 from playwright.sync_api import TimeoutError as NothingHappened
+from running import Process, Running
 
 PATIENCE = 15
 """Seconds until a click that nobody answers counts as lost."""
@@ -40,66 +38,64 @@ def tab() -> Iterator[Page]:
         browser.close()
 
 
-def usable_button(contender: Contender, redis_url: str) -> Figures:
+def usable_button(place: Place) -> Figures:
     """From the container's first process until a click in a real Chromium has changed the number."""
-    with tab() as page, running(contender, redis_url) as container:
-        since = started(container)
-        client.first_page(container.port, since)
-        page.goto(container.url)
+    with tab() as page, place.running() as app:
+        since = app.started
+        client.first_page(app.port, since)
+        page.goto(app.url)
         page.click("#increment")
         page.wait_for_function("document.querySelector('#count').innerText === '1'", polling=20)
         took = time.time() - since
     return {"button, s": took}
 
 
-def page_load(contender: Contender, redis_url: str) -> Figures:
+def page_load(place: Place) -> Figures:
     """What a real Chromium receives for the first page of an empty cache."""
-    with running(contender, redis_url) as container:
-        client.first_event(container.port, time.time())
+    with place.running() as app:
+        client.first_event(app.port, time.time())
         sizes: list[float] = []
         with tab() as page:
             session = page.context.new_cdp_session(page)
             session.send("Network.enable")
             session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
-            page.goto(container.url, wait_until="networkidle")
+            page.goto(app.url, wait_until="networkidle")
     return {"first page load, kB": sum(sizes) / 1000, "requests": len(sizes)}
 
 
-def scripts(contender: Contender) -> list[str]:
+def scripts(place: Place) -> list[str]:
     """Tell which scripts the first page loads, by their names without the hash."""
-    with running(contender, "") as container, tab() as page:
-        client.first_event(container.port, time.time())
+    with place.running() as app, tab() as page:
+        client.first_event(app.port, time.time())
         names: list[str] = []
         page.on("response", lambda answer: names.append(without_hash(answer.url.rpartition("/")[2])))
-        page.goto(container.url, wait_until="networkidle")
+        page.goto(app.url, wait_until="networkidle")
     return [name for name in names if name.endswith(".js")]
 
 
-def crash(contender: Contender, redis_url: str) -> Figures:
+def crash(place: Place) -> Figures:
     """A worker is killed under an open tab that clicks on."""
-    return interruption(contender, redis_url, "crash", lambda container: os.kill(worker(container), 9))
+    return interruption(place, "crash", lambda app: app.kill(worker(app)))
 
 
-def recycle(contender: Contender, redis_url: str) -> Figures:
+def recycle(place: Place) -> Figures:
     """A worker is replaced under an open tab that clicks on, since it has answered its number of requests."""
-    if "gunicorn" not in contender.name:
+    if "gunicorn" not in place.contender.name:
         return {}
 
-    def use_up(container: Container) -> None:
-        first = worker(container)
+    def use_up(app: Running) -> None:
+        first = worker(app)
         end = time.time() + PATIENCE
         while time.time() < end:
             with contextlib.suppress(ValueError):
-                if worker(container) != first:
+                if worker(app).pid != first.pid:
                     return
-            client.ask(container.port, "/ping")
+            client.ask(app.port, "/ping")
 
-    return interruption(contender, redis_url, "recycle", use_up, MAX_REQUESTS=str(MAX_REQUESTS))
+    return interruption(place, "recycle", use_up, MAX_REQUESTS=str(MAX_REQUESTS))
 
 
-def interruption(
-    contender: Contender, redis_url: str, what: str, interrupt: Callable[[Container], None], **environment: str
-) -> Figures:
+def interruption(place: Place, what: str, interrupt: Callable[[Running], None], **environment: str) -> Figures:
     """Interrupt the server under an open tab that clicks on.
 
     Returns:
@@ -107,18 +103,18 @@ def interruption(
         None for both if nothing is answered within `PATIENCE` after the interruption, as when the container has ended.
     """
     names = (f"{what}: without answers, s", f"{what}: clicks forgotten")
-    with tab() as page, running(contender, redis_url, **environment) as container:
-        client.first_event(container.port, time.time())
-        page.goto(container.url)
+    with tab() as page, place.running(**environment) as app:
+        client.first_event(app.port, time.time())
+        page.goto(app.url)
         page.click("#increment")
         page.wait_for_function("document.querySelector('#count').innerText === '1'", polling=20)
         page.evaluate(CLICK_ON)
         page.wait_for_function("window.answers.length > 10", polling=20)
         since = time.time()
-        interrupt(container)
+        interrupt(app)
         pause = forgotten = None
         time.sleep(0.5)
-        if container.state("Running") != "true":
+        if not app.alive:
             return dict.fromkeys(names)
         with contextlib.suppress(NothingHappened):
             # The first answers may still be those of before; ten more and the tab is back for certain.
@@ -130,15 +126,13 @@ def interruption(
     return dict(zip(names, (pause, forgotten), strict=True))
 
 
-def worker(container: Container) -> int:
+def worker(app: Running) -> Process:
     """Find the process that runs the app: of Python's without children the one with the most memory.
 
     Raises:
         ValueError: If there is none at the moment.
     """
-    lines = [
-        line.split(maxsplit=3) for line in docker("top", container.id, "-eo", "pid,ppid,rss,args").splitlines()[1:]
-    ]
-    parents = {parent for _, parent, _, _ in lines}
-    leaves = [line for line in lines if line[0] not in parents and "python" in line[3]]
-    return int(max(leaves, key=lambda line: int(line[2]))[0])
+    processes = app.processes()
+    parents = {process.parent for process in processes}
+    leaves = [process for process in processes if process.pid not in parents and "python" in process.command]
+    return max(leaves, key=lambda process: process.resident)

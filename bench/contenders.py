@@ -5,7 +5,6 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import engine
 from house import ROOT, must_run
 
 BENCH = ROOT / "bench"
@@ -40,6 +39,11 @@ class Contender:
         return f"bench-{re.sub('[^a-z0-9]+', '-', self.name.lower())}:bench"
 
     @property
+    def needs_image(self) -> bool:
+        """Whether it is a change of what is in the image."""
+        return "python_version" in self.answers or any(edit.file == "Dockerfile" for edit in self.edits)
+
+    @property
     def redis(self) -> bool:
         """Whether it needs a Redis besides it."""
         return self.answers.get("state_store") == "redis"
@@ -49,13 +53,14 @@ ARTICLE = Contender("article", folder="article")
 # With `server: reflex` for the same packages: with gunicorn among them `reflex run` would take that instead of granian.
 EXAMPLE = Contender("docker example", {"server": "reflex"}, folder="docker_example")
 DEFAULT = Contender("gunicorn")
+UVICORN = Contender("uvicorn", {"server": "uvicorn"})
 GRANIAN = Contender("granian", {"server": "granian"})
 REDIS = Contender("gunicorn, redis", {"state_store": "redis"})
 TWO_WORKERS = Contender("gunicorn, redis, 2 workers", {"state_store": "redis", "workers": 2})
 
 CONTENDERS = [
     DEFAULT,
-    Contender("uvicorn", {"server": "uvicorn"}),
+    UVICORN,
     GRANIAN,
     Contender("reflex", {"server": "reflex"}),
     Contender("gunicorn, backend first", {"startup": "backend-first"}),
@@ -88,10 +93,3 @@ def project(contender: Contender, folder: Path) -> Path:
             raise ValueError(msg)
         file.write_text(text.replace(edit.old, edit.new))
     return folder
-
-
-def build(folder: Path, contender: Contender, *options: str) -> str:
-    """Build a contender's image and return what the build printed."""
-    return engine.docker(
-        "build", "--progress=plain", *engine.network(), *options, "--tag", contender.image, ".", cwd=folder
-    )

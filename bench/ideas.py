@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from contenders import DEFAULT, GRANIAN, REDIS, TWO_WORKERS, Contender, Edit
+from contenders import DEFAULT, GRANIAN, REDIS, TWO_WORKERS, UVICORN, Contender, Edit
 
 PACKAGES = "--require-hashes -r requirements.txt"
 """The end of the line in the Dockerfile that installs the packages."""
@@ -22,13 +22,18 @@ class Idea:
     decision: str
 
 
+NOTHING_SHARED = Edit("gunicorn.conf.py", "in SHARED:", "in []:")
+
 IDEAS = [
     Idea(
-        Contender(
-            "each worker imports Reflex", TWO_WORKERS.answers, edits=(Edit("gunicorn.conf.py", "in SHARED:", "in []:"),)
-        ),
+        Contender("each worker imports Reflex", TWO_WORKERS.answers, edits=(NOTHING_SHARED,)),
         TWO_WORKERS,
         "no: the workers would share neither the time nor the memory",
+    ),
+    Idea(
+        Contender("the one worker imports Reflex", edits=(NOTHING_SHARED,)),
+        DEFAULT,
+        "no: less memory, but after a crash an open tab would wait for the import",
     ),
     Idea(
         Contender("garbage collected while importing", edits=(Edit("gunicorn.conf.py", "\ngc.disable()\n", "\n"),)),
@@ -67,7 +72,7 @@ IDEAS = [
             {"server": "uvicorn"},
             edits=(Edit("start.sh", "--no-access-log", "--no-access-log --ws-per-message-deflate false"),),
         ),
-        Contender("uvicorn", {"server": "uvicorn"}),
+        UVICORN,
         "no: what is sent costs more than the CPU; granian never compresses",
     ),
     Idea(
@@ -104,12 +109,10 @@ IDEAS = [
     Idea(Contender("Python 3.14", {"python_version": "3.14"}), DEFAULT, "an answer; the default is 3.13"),
     Idea(
         Contender(
-            "hiredis",
-            {"state_store": "redis"},
-            edits=(also("uv pip install --python /opt/venv/bin/python --no-cache --compile-bytecode hiredis==3.5.0"),),
+            "without hiredis", REDIS.answers, edits=(also("uv pip uninstall --python /opt/venv/bin/python hiredis"),)
         ),
         REDIS,
-        "not yet: the locked packages would have to depend on the store",
+        "no: redis reads its answers faster with it",
     ),
     Idea(
         Contender("opportunistic locks", {"state_store": "redis"}, environment={"REFLEX_OPLOCK_ENABLED": "true"}),

@@ -22,7 +22,7 @@ GROUPS = {
         *("events per s", "events per CPU-s", "bytes per event", "p50 at saturation, ms", "p99 at saturation, ms"),
         *("p50 at 200/s, ms", "p99 at 200/s, ms", "static files per s"),
     ],
-    "Memory": ["idle, MiB", "100 tabs, MiB", "1000 tabs, MiB", "KiB per tab"],
+    "Memory": ["idle, MiB", "1 tab, MiB", "100 tabs, MiB", "1000 tabs, MiB", "KiB per tab"],
     "Pages and images": [
         *("first page load, kB", "image over its base, MB", "clean build, s", "rebuild, s", "steps of a rebuild"),
     ],
@@ -97,6 +97,7 @@ def number(value: float) -> str:
 
 def table(results: dict[str, Values], names: list[str]) -> str:
     """Write a table: a row for each contender that has any of the measurements, a column for each measurement."""
+    names = [name for name in names if any(name in values for values in results.values())]
     lines = [f"| | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
     for contender, values in results.items():
         if not values.keys() & set(names):
@@ -124,12 +125,14 @@ def ratios(results: dict[str, Values]) -> str:
         return middle(results[name][measurement])
 
     for measurement, other, most in TARGETS:
-        against = of(other, measurement)
-        row(measurement, other, most, lambda name, m=measurement, a=against: of(name, m) / a, SERVERS)
+        if measurement in results[other]:
+            against = of(other, measurement)
+            row(measurement, other, most, lambda name, m=measurement, a=against: of(name, m) / a, SERVERS)
     alone = of(DEFAULT.name, "import alone, s")
     row("first event, s", "the import of the app alone", 1.2, lambda name: of(name, "first event, s") / alone, SERVERS)
     clean = "clean build, s"
-    row("rebuild, s", "its own clean build", 0.5, lambda name: of(name, "rebuild, s") / of(name, clean), SERVERS)
+    if clean in results[DEFAULT.name]:
+        row("rebuild, s", "its own clean build", 0.5, lambda name: of(name, "rebuild, s") / of(name, clean), SERVERS)
     most_events = max(of(name, "events per CPU-s") for name in SERVERS)
     row(
         *("CPU per event", "the best of the four", 1.05),
@@ -148,6 +151,8 @@ def tried(results: dict[str, Values]) -> str:
         f"| --- | --- |{' ---: |' * len(COMPARED)} --- |",
     ]
     for idea in IDEAS:
+        if idea.change.name not in results:  # one that changes an image, and there were none
+            continue
         change, base = results[idea.change.name], results[idea.base.name]
         cells = [f"{middle(change[name]) / middle(base[name]):.2f}" for name in COMPARED]
         lines.append(f"| {idea.change.name} | {idea.base.name} | {' | '.join(cells)} | {idea.decision} |")
@@ -176,7 +181,7 @@ def details(loaded: dict[str, dict]) -> str:
 Medians, with the smallest and the largest where there were several rounds.
 {tables}
 On two cores two workers answer {two / one:.2f} times as many events per second as one. The import of the app alone,
-`python -c` in the default project's image, takes {alone} s: no server can answer an event before.
+`python -c` with the default project's packages, takes {alone} s: no server can answer an event before.
 
 ### Ideas that were tried
 
@@ -185,8 +190,9 @@ Each idea beside what it is a change of, in the same rounds; below 1 is less.
 {tried(loaded["ideas"])}
 ### Where it goes
 
-What nobody's setting saves: the packages that the import of the app imports, each without what it imports itself, and
-the packages in the first page's scripts, before they are compressed.
+What nobody's setting saves: the packages that the import of the app imports, each without what it imports itself; the
+packages in the first page's scripts, before they are compressed; and what of the memory each process has for itself
+while no tab is open.
 
 {breakdowns}
 ### What is promised
@@ -205,8 +211,8 @@ def summary(about: dict[str, str | float], results: dict[str, Values]) -> str:
 </picture>
 
 {table(results, names)}
-In {about["limits"]}, on {about["machine"]}, {about["date"]}; {about["versions"]}.
-Medians, with the smallest and the largest. Base images: {about["bases"]}.
+Run {about["run"]}, on {about["machine"]}, {about["date"]}; {about["versions"]}.
+Medians, with the smallest and the largest. {f"Base images: {about['bases']}." if "bases" in about else ""}
 [bench/](bench/README.md) has everything that was measured and how; `scripts/bench` measures it again.
 """
 

@@ -6,13 +6,16 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+import breakdown
+import client
 import contenders
 import engine
 import measure
+import places
 import pytest
 import report
-from contenders import ARTICLE, DEFAULT, Edit
-from house import ROOT, install, must_run
+from contenders import ARTICLE, DEFAULT, EXAMPLE, Edit
+from house import ROOT, must_run
 from ideas import IDEAS
 
 
@@ -52,39 +55,84 @@ def test_an_edit_that_changes_nothing_is_refused(tmp_path):
         contenders.project(idea, tmp_path / "change")
 
 
+def test_a_report_of_plain_processes_says_so_and_has_no_images():
+    loaded = json.loads((ROOT / "bench/results.json").read_text())
+    of_images = {"image over its base, MB", "clean build, s", "rebuild, s", "steps of a rebuild"}
+    for values in loaded["results"].values():
+        for name in of_images:
+            values.pop(name, None)
+    loaded["ideas"] = {
+        name: values
+        for name, values in loaded["ideas"].items()
+        if not any(idea.change.name == name and idea.change.needs_image for idea in IDEAS)
+    }
+    loaded["about"] |= {"run": places.AsProcesses.name}
+    loaded["about"].pop("bases")
+    said = report.details(loaded) + report.summary(loaded["about"], loaded["results"])
+    assert "Run as plain processes" in said
+    assert "first event, s | article" in said
+    assert not any(name in said for name in (*of_images, "Python 3.14 |"))
+
+
 @pytest.mark.slow
 def test_a_start_of_the_article_is_measured(tmp_path):
     """What the figures are is no matter here; that they are possible is."""
-    ours = contenders.project(DEFAULT, tmp_path / "default")
-    install(ours)
-    engine.bases(ours)
-    contenders.build(contenders.project(ARTICLE, tmp_path / "project"), ARTICLE)
+    default = places.InContainers(DEFAULT, tmp_path / "default")
+    article = places.InContainers(ARTICLE, tmp_path / "article")
     with engine.alone("bench"):  # all contenders have the same port
-        figures = measure.cold_start(ARTICLE, "")
+        default.prepare()
+        article.prepare()
+        figures = measure.cold_start(article)
     assert 0 < figures["first page, s"] <= figures["first event, s"] < 60
 
 
 @pytest.mark.slow
-def test_everything_is_measured_of_the_default(tmp_path):
+@pytest.mark.parametrize("reference", [ARTICLE, EXAMPLE], ids=lambda reference: reference.name)
+def test_a_reference_starts_without_an_engine(reference, tmp_path):
+    place = places.AsProcesses(reference, tmp_path / "project")
+    place.prepare()
+    with engine.alone("bench"):
+        with place.running() as app:
+            client.first_event(app.port, app.started)
+            programs = {breakdown.title(process, {}) for process in app.processes()}
+        figures = measure.cold_start(place)
+    assert {"caddy", "redis-server"} & programs == ({"caddy"} if reference == ARTICLE else {"caddy", "redis-server"})
+    assert app.served.members() == [], "it leaves processes behind"
+    assert 0 < figures["first page, s"] <= figures["first event, s"] < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [places.InContainers, places.AsProcesses], ids=["containers", "processes"])
+def test_everything_is_measured_of_the_default(kind, tmp_path):
     """As `scripts/bench` does it, with a round of each measurement."""
     results = tmp_path / "results.json"
     engine.start()
+    options = [] if kind.builds_images else ["--processes"]
     with engine.alone("bench"):
-        command = ["python", "bench/run.py", "--rounds=1", f"--only={DEFAULT.name}", f"--results={results}"]
+        command = ["python", "bench/run.py", "--rounds=1", f"--only={DEFAULT.name}", f"--results={results}", *options]
         paths = {"PYTHONPATH": "tests:bench"}
         done = subprocess.run(
             command, cwd=ROOT, env=os.environ | paths, capture_output=True, check=False, text=True, timeout=900
         )
     assert done.returncode == 0, done.stdout + done.stderr
     loaded = json.loads(results.read_text())
+    assert loaded["about"]["run"] == kind.name
     default = loaded["results"][DEFAULT.name]
-    of_redis = set(report.GROUPS["Two cores for everybody"])
-    assert {name for names in report.GROUPS.values() for name in names} - of_redis <= default.keys()
+    not_here = set(report.GROUPS["Two cores for everybody"])
+    if not kind.builds_images:
+        not_here |= {name for name in report.GROUPS["Pages and images"] if name != "first page load, kB"}
+    assert {name for names in report.GROUPS.values() for name in names} - not_here <= default.keys()
     assert default["5xx while starting"] == [0]
     assert 0 < default["first page, s"][0] <= default["first event, s"][0] < 60
+    assert default["idle, MiB"] < default["1 tab, MiB"] < default["100 tabs, MiB"] < default["1000 tabs, MiB"]
     # A worker is forked anew under the open tab; only one that has the time to stop leaves its state behind.
     assert default["crash: without answers, s"][0] > 0
     assert default["recycle: clicks forgotten"] == [0]
-    assert default["steps of a rebuild"][0] > 0
-    for breakdown, part in {"import, ms": "reflex", "scripts of the first page, kB": "react-dom"}.items():
-        assert loaded["breakdowns"][breakdown][part] > 0
+    if kind.builds_images:
+        assert default["steps of a rebuild"][0] > 0
+    for name, part in {
+        "import, ms": "reflex",
+        "scripts of the first page, kB": "react-dom",
+        "idle memory of gunicorn, MiB": "gunicorn's child",
+    }.items():
+        assert loaded["breakdowns"][name][part] > 0
