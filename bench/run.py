@@ -28,13 +28,16 @@ Measurements = list[tuple[int, Callable[[Place], Figures]]]
 def main() -> None:
     """Build everything, measure it round by round, side by side, and write the results."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument(
-        "--rounds", type=int, default=5, help="of the cold start; the other measurements take 3 at most"
-    )
+    options.add_argument("--rounds", type=int, default=5, help="of the cold start; the others take 3 at most")
     options.add_argument("--only", nargs="*", default=[], help="names of contenders and ideas")
     options.add_argument("--results", type=Path, default=RESULTS, help="the file to write")
-    options.add_argument("--processes", action="store_true", help="even where there is a Docker Engine")
+    options.add_argument("--processes", action="store_true", help="no containers, even where there is a Docker Engine")
     chosen = options.parse_args()
+    names = [contender.name for contender in (*CONTENDERS, *(idea.change for idea in IDEAS))]
+    if unknown := set(chosen.only) - set(names):
+        options.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if chosen.rounds < 1:
+        options.error(f"--rounds: {chosen.rounds} is less than 1")
     on_cores_of_the_client()
     kind, started_here = choose(processes=chosen.processes)
     try:
@@ -80,7 +83,7 @@ def compare(kind: type[Place], chosen: argparse.Namespace, folder: Path, redis_u
     measure_all(rounds_of_contenders(chosen.rounds), compared, results)
     measure_all(rounds_of_ideas(chosen.rounds), tried, tried_results)
     return {
-        "about": surroundings(compared[0]),
+        "about": surroundings([*compared, *tried][0]),
         "results": results,
         "ideas": tried_results,
         "breakdowns": breakdowns(compared),

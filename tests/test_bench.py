@@ -15,7 +15,7 @@ import places
 import pytest
 import report
 from contenders import ARTICLE, DEFAULT, EXAMPLE, Edit
-from house import ROOT, must_run
+from house import ROOT, must_run, run
 from ideas import IDEAS
 
 
@@ -72,6 +72,24 @@ def test_a_report_of_plain_processes_says_so_and_has_no_images():
     assert "Run as plain processes" in said
     assert "first event, s | article" in said
     assert not any(name in said for name in (*of_images, "Python 3.14 |"))
+
+
+def test_without_an_engine_it_runs_as_processes(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
+    monkeypatch.setenv("PATH", str(tmp_path))  # nor can one be started
+    assert places.choose(processes=False) == (places.AsProcesses, False)
+    assert "As plain processes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [(["--only=gunicorm"], "there is no gunicorm; there are gunicorn, uvicorn"), (["--rounds=0"], "less than 1")],
+)
+def test_a_wrong_option_is_named(options, fault, tmp_path):
+    results = tmp_path / "results.json"
+    done = run("python", "bench/run.py", f"--results={results}", *options, cwd=ROOT, PYTHONPATH="tests:bench")
+    assert (done.returncode, results.exists()) == (2, False)
+    assert fault in done.stdout
 
 
 @pytest.mark.slow
