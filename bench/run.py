@@ -36,6 +36,8 @@ def main() -> None:
     names = [contender.name for contender in (*CONTENDERS, *(idea.change for idea in IDEAS))]
     if unknown := set(chosen.only) - set(names):
         options.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if chosen.only and chosen.results == RESULTS:
+        options.error("--only: the report needs everything; name another file for a part, such as --results=part.json")
     if chosen.rounds < 1:
         options.error(f"--rounds: {chosen.rounds} is less than 1")
     on_cores_of_the_client()
