@@ -79,7 +79,13 @@ class Place(ABC):
         Args:
             cores: How many it may use.
             environment: More for the app.
+
+        Raises:
+            RuntimeError: If something else has the port: its answers would be measured.
         """
+        if house.listens(int(PORT)):
+            msg = f"port {PORT} is taken, and the contenders need it: stop what has it"
+            raise RuntimeError(msg)
         ports = {"PORT": PORT, "BACKEND_PORT": str(house.free_port()), "REDIS_PORT": str(house.free_port())}
         redis = {"REFLEX_REDIS_URL": self.redis_url} if self.contender.redis else {}
         with self.start(ports | redis | self.contender.environment | environment, cores) as running:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 from dataclasses import replace
 
@@ -67,7 +68,7 @@ def test_a_report_of_plain_processes_says_so_and_has_no_images():
         if not any(idea.change.name == name and idea.change.needs_image for idea in IDEAS)
     }
     loaded["about"] |= {"run": places.AsProcesses.name}
-    loaded["about"].pop("bases")
+    loaded["about"].pop("bases", None)
     said = report.details(loaded) + report.summary(loaded["about"], loaded["results"])
     assert "Run as plain processes" in said
     assert "first event, s | article" in said
@@ -97,13 +98,19 @@ def test_a_wrong_option_is_named_and_nothing_is_written(options, fault):
     assert (ROOT / "bench/results.json").read_bytes() == before
 
 
+def test_what_answers_at_a_port_that_is_taken_is_not_measured(monkeypatch, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(places, "PORT", str(taken.getsockname()[1]))
+        with pytest.raises(RuntimeError, match="is taken"):
+            measure.cold_start(places.AsProcesses(DEFAULT, tmp_path))
+
+
 @pytest.mark.slow
 def test_a_start_of_the_article_is_measured(tmp_path):
     """What the figures are is no matter here; that they are possible is."""
-    default = places.InContainers(DEFAULT, tmp_path / "default")
     article = places.InContainers(ARTICLE, tmp_path / "article")
     with engine.alone("bench"):  # all contenders have the same port
-        default.prepare()
+        places.InContainers(DEFAULT, tmp_path / "default").render()  # has the images that the article's starts from
         article.prepare()
         figures = measure.cold_start(article)
     assert 0 < figures["first page, s"] <= figures["first event, s"] < 60
