@@ -67,7 +67,7 @@ class Running(ABC):
         ticks = 0
         for process in self.processes():
             fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += sum(map(int, fields[11:15]))
+            ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime (proc_pid_stat(5))
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def held(self) -> dict[Process, Held]:
