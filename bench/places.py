@@ -140,7 +140,7 @@ class InContainers(Place):
     def build(self, *options: str) -> str:
         """Build its image and return what the build printed."""
         print(f"building {self.contender.name}", flush=True)
-        command = ("build", "--progress=plain", *engine.network(), *options, "--tag", self.contender.image, ".")
+        command = ("build", "--progress=plain", *engine.build_options(), *options, "--tag", self.contender.image, ".")
         return engine.docker(*command, cwd=self.folder)
 
     @contextlib.contextmanager
@@ -168,7 +168,7 @@ class InContainers(Place):
     def with_source_maps(self, command: str) -> str:
         """Build the pages in the image that the Dockerfile builds them in."""
         image = self.contender.image.replace(":bench", ":pages")
-        engine.docker("build", *engine.network(), "--target=pages", "--tag", image, ".", cwd=self.folder)
+        engine.docker("build", *engine.build_options(), "--target=pages", "--tag", image, ".", cwd=self.folder)
         variables = [f"--env={name}={value}" for name, value in SOURCE_MAPS.items()]
         export = "reflex export --frontend-only --no-zip >/dev/null"
         return engine.docker(

@@ -18,7 +18,7 @@ import measure
 from contenders import ARTICLE, BENCH, CONTENDERS, DEFAULT, EXAMPLE, REDIS, TWO_WORKERS, UVICORN
 from house import free_port, must_run
 from ideas import IDEAS
-from places import CORES, Figures, Place, choose, on_cores_of_the_client
+from places import CORES, Figures, InContainers, Place, choose, on_cores_of_the_client
 
 RESULTS = BENCH / "results.json"
 Results = dict[str, dict[str, list[float | None]]]
@@ -46,6 +46,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, redis() as redis_url:
             everything = compare(kind, chosen, Path(folder), redis_url)
     finally:
+        if kind is InContainers:
+            engine.tidy()
         if started_here:
             engine.stop()
     chosen.results.write_text(json.dumps(everything, indent=1) + "\n")

@@ -123,10 +123,10 @@ def run(project: Path, workspace: Path, cloud: GoogleCloud, *, environment: dict
 
 
 def wrapped_docker(folder: Path) -> Path:
-    """Put a `docker` into a folder that gives build steps a network on an Engine that has none of its own."""
+    """Put a `docker` into a folder that gives builds the options that they have here."""
     folder.mkdir(exist_ok=True)
     script = folder / "docker"
-    options = " ".join(engine.network())
+    options = " ".join(engine.build_options())
     script.write_text(
         "#!/bin/sh\n"
         'command=$1\nshift\n[ "$command" = build ] || exec '

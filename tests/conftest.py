@@ -22,9 +22,10 @@ STAND_INS = pytest.StashKey[list[str]]()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Stop what the test processes started and shared, when the last of them is done."""
+    """Stop what the test processes started and shared, and remove what they built, when the last of them is done."""
     if not hasattr(session.config, "workerinput"):
         session.config.stash[STAND_INS] = engine.stand_ins()
+        engine.tidy()
         engine.stop()
 
 

@@ -24,6 +24,8 @@ HOME = CACHE / "engine"
 # Debian's client has BuildKit in it; a newer one that comes before it in the PATH may lack it.
 DOCKER = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
 ANYWHERE = Path("/")
+LABEL = "reflex-cloud-run-template"
+"""What the images that are built here carry, so that they can be found and removed."""
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -67,6 +69,15 @@ def start() -> bool:
         until(lambda: answers() or engine.poll() is not None, 60)
         assert answers(), f"no Docker Engine runs and none can be started:\n{(HOME / 'dockerd.log').read_text()}"
         return True
+
+
+def tidy() -> None:
+    """Remove what was built, all but the base images and a part of the build cache: the next run is fast."""
+    if answers():
+        docker("container", "prune", "--force", f"--filter=label={LABEL}")
+        docker("image", "prune", "--all", "--force", f"--filter=label={LABEL}")
+        if ours():
+            docker("builder", "prune", "--all", "--force", "--keep-storage=4GB")
 
 
 def stop() -> None:
@@ -179,13 +190,13 @@ def build(project: Path, tag: str, *options: str) -> str:
     """Build a project's image as it is and return what the build printed."""
     bases(project)
     with alone("builds", shared=True):
-        return docker("build", "--progress=plain", *network(), *options, "--tag", tag, ".", cwd=project)
+        return docker("build", "--progress=plain", *build_options(), *options, "--tag", tag, ".", cwd=project)
 
 
-def network() -> list[str]:
-    """Give the option for build steps: an Engine without a network of its own uses the machine's."""
+def build_options() -> list[str]:
+    """Give the options that every build has here: an Engine without a network of its own uses the machine's."""
     bridge = run(DOCKER, "network", "inspect", "bridge", cwd=ANYWHERE).returncode == 0
-    return [] if bridge else ["--network=host"]
+    return [f"--label={LABEL}", *([] if bridge else ["--network=host"])]
 
 
 class Container:

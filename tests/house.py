@@ -201,7 +201,7 @@ class Served:
             with contextlib.suppress(OSError):
                 if what in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
                     found.append(pid)
-        return sorted(found)
+        return found
 
 
 def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -232,12 +232,12 @@ def listens(port: int) -> bool:
 
 
 def session(leader: int) -> list[int]:
-    """List the processes of a session that still live."""
+    """List the processes of a session that still live, the oldest first; a number may be lower than an older one's."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[3]) == leader and fields[0] != "Z":
-                    found.append(int(entry.name))
-    return found
+                    found.append((int(fields[19]), int(entry.name)))  # the moment it started: proc(5), field 22
+    return [pid for _, pid in sorted(found)]

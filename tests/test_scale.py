@@ -90,7 +90,7 @@ def test_gunicorns_workers_share_reflex_and_import_the_app_themselves(project, r
     with Served(made, REFLEX_REDIS_URL=redis_url) as app:
         app.ready()
         until(lambda: app.log.count("\napp ") == 2, 10)  # it is ready when the first of the two answers
-        _, *workers = sorted(app.pids("gunicorn"))
+        _, *workers = app.pids("gunicorn")
         found = re.findall(r"^app (\d+) (\w+)$", app.log, re.MULTILINE)
         assert sorted(found) == sorted((str(worker), "True") for worker in workers)
         assert backend(app, "/collects-garbage") == "True"
