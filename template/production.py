@@ -9,13 +9,15 @@ After `reflex export`, by `python production.py`:
 In each worker, when it starts, by the plugin that rxconfig.py turns on:
 
 - `THREADS` is how many blocking calls run at once;
-- a Redis that does not answer ends the start, with the reason.
+- a Redis that does not answer ends the start, with the reason;
+- with Redis, the tabs of a worker that was killed go on where they were.
 """
 
 import asyncio
 import contextlib
 import json
 import os
+import pickle
 import re
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,8 @@ import reflex as rx
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from reflex.config import get_config
+from reflex.state import StateUpdate
+from reflex.utils.token_manager import LostAndFoundRecord, RedisTokenManager
 
 REDIS_SECONDS = 5
 """How long a worker that starts waits for Redis."""
@@ -40,7 +44,7 @@ class ProductionPlugin(rx.plugins.Plugin):
         Args:
             context: What Reflex hands to a plugin; `app` is the app.
         """
-        context["app"].register_lifespan_task(worker)
+        context["app"].register_lifespan_task(worker, reflex_app=context["app"])
 
 
 def finish_build(web: Path) -> None:
@@ -64,8 +68,11 @@ def finish_build(web: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def worker() -> AsyncIterator[None]:
+async def worker(reflex_app: rx.App) -> AsyncIterator[None]:
     """Set up one worker process for as long as it runs.
+
+    Args:
+        reflex_app: The app.
 
     Yields:
         Nothing, once the worker is ready.
@@ -75,6 +82,8 @@ async def worker() -> AsyncIterator[None]:
     """
     if url := get_config().redis_url:
         await require_redis(url)
+        if namespace := reflex_app.event_namespace:
+            keep_tabs(namespace._token_manager)
     if threads := os.environ.get("THREADS"):
         use_threads(int(threads))
     yield
@@ -106,6 +115,50 @@ async def require_redis(url: str) -> None:
         where = re.sub(r"//[^@/]*@", "//***@", url)
         msg = f"Redis does not answer at {where} (REFLEX_REDIS_URL): {error or type(error).__name__}. Is it running?"
         raise RuntimeError(msg) from None
+
+
+def keep_tabs(tokens: RedisTokenManager) -> None:
+    """Let a tab go on where it was when the worker that had it was killed.
+
+    Each worker notes its tabs in Redis, and Reflex takes a tab that is noted there already for a copy of an open one,
+    which gets a state of its own. A worker that is killed leaves its notes behind.
+
+    Args:
+        tokens: What the worker notes its tabs with.
+    """
+    link = tokens.link_token_to_sid
+
+    async def link_token_to_sid(token: str, sid: str) -> str | None:
+        with contextlib.suppress(RedisError, OSError):  # Reflex meets the same error and reports it
+            await forget_closed_tab(tokens, token)
+        return await link(token, sid)
+
+    tokens.link_token_to_sid = link_token_to_sid
+
+
+async def forget_closed_tab(tokens: RedisTokenManager, token: str) -> None:
+    """Remove the note of a tab that is open nowhere: its worker is gone, or about to remove it.
+
+    A worker with tabs listens at a channel of its own, and its connection to Redis ends with its process.
+
+    Args:
+        tokens: What this worker notes its tabs with.
+        token: The tab's.
+
+    Raises:
+        RedisError, OSError: If Redis does not answer.
+    """
+    key = tokens._get_redis_key(token)
+    if not (note := await tokens.redis.get(key)):
+        return
+    noted = pickle.loads(note)  # noqa: S301 - as Reflex writes and reads it
+    if noted.instance_id == tokens.instance_id:
+        is_open = tokens.sid_to_token.get(noted.sid) == token
+    else:
+        channel = f"channel:{tokens._get_lost_and_found_key(noted.instance_id)}"
+        is_open = await tokens.redis.publish(channel, pickle.dumps(LostAndFoundRecord(token="", update=StateUpdate())))
+    if not is_open:
+        await tokens.redis.delete(key)
 
 
 def use_the_pages_own_address(static_dir: Path, api_url: str) -> None:

