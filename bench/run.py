@@ -40,8 +40,8 @@ def main() -> None:
         options.error("--only: the report needs everything; name another file for a part, such as --results=part.json")
     if chosen.rounds < 1:
         options.error(f"--rounds: {chosen.rounds} is less than 1")
-    on_cores_of_the_client()
     kind, started_here = choose(processes=chosen.processes)
+    on_cores_of_the_client()  # not before the Engine has started: it would keep to them too
     try:
         with tempfile.TemporaryDirectory() as folder, redis() as redis_url:
             everything = compare(kind, chosen, Path(folder), redis_url)
