@@ -167,6 +167,7 @@ class Served:
         for process in self.members():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+        until(lambda: self.members() == [], 15)  # until then its ports are taken
 
     @property
     def log(self) -> str:

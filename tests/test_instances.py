@@ -63,32 +63,32 @@ def two(request, project, redis_url):
         yield one, other
 
 
+async def click_twice_and_kill(app, processes):
+    """Click twice in a new tab, kill what serves it, and give its token."""
+    tab = await Tab.open(app.port)
+    assert [count(await tab.click()) for _ in range(2)] == [1, 2]
+    for process in processes:
+        os.kill(process, signal.SIGKILL)
+    return tab.token
+
+
+# An event is answered before its state is written: who is killed in between loses it. The click before that is written.
+GOES_ON = (2, 3)
+
+
 def test_a_killed_instance_leaves_its_open_tabs_to_another(two):
     one, other = two
-
-    async def kill_and_come_back():
-        tab = await Tab.open(one.port)
-        await tab.click()
-        for process in one.members():
-            os.kill(process, signal.SIGKILL)
-        return await click(other.port, tab.token)
-
-    assert wait(kill_and_come_back()) == 2
+    token = wait(click_twice_and_kill(one, one.members()))
+    assert wait(click(other.port, token)) in GOES_ON
 
 
 def test_a_killed_worker_leaves_its_open_tabs_to_the_next(project, redis_url):
     made = project({"server": "gunicorn", "state_store": "redis"}, built=True)
-
-    async def kill_and_come_back():
-        tab = await Tab.open(app.port)
-        await tab.click()
-        _, worker = app.pids("gunicorn")
-        os.kill(worker, signal.SIGKILL)
-        return await click(app.port, tab.token)
-
     with Served(made, REFLEX_REDIS_URL=redis_url) as app:
         app.ready()
-        assert wait(kill_and_come_back()) == 2
+        _, worker = app.pids("gunicorn")
+        token = wait(click_twice_and_kill(app, [worker]))
+        assert wait(click(app.port, token)) in GOES_ON
 
 
 def test_a_copy_of_an_open_tab_has_a_state_of_its_own(two):
