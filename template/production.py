@@ -19,6 +19,7 @@ import json
 import os
 import pickle
 import re
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,10 +30,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from reflex.config import get_config
 from reflex.state import StateUpdate
-from reflex.utils.token_manager import LostAndFoundRecord, RedisTokenManager
+from reflex.utils.token_manager import LostAndFoundRecord, RedisTokenManager, SocketRecord
 
 REDIS_SECONDS = 5
 """How long a worker that starts waits for Redis."""
+
+CLOSING_SECONDS = 1
+"""How long a tab that comes back waits until its old connection is known to be closed; after that it is a copy."""
 
 
 class ProductionPlugin(rx.plugins.Plugin):
@@ -137,9 +141,7 @@ def keep_tabs(tokens: RedisTokenManager) -> None:
 
 
 async def forget_closed_tab(tokens: RedisTokenManager, token: str) -> None:
-    """Remove the note of a tab that is open nowhere: its worker is gone, or about to remove it.
-
-    A worker with tabs listens at a channel of its own, and its connection to Redis ends with its process.
+    """Wait until the note of a tab is gone, for `CLOSING_SECONDS`, and remove it if the tab is open nowhere.
 
     Args:
         tokens: What this worker notes its tabs with.
@@ -149,16 +151,32 @@ async def forget_closed_tab(tokens: RedisTokenManager, token: str) -> None:
         RedisError, OSError: If Redis does not answer.
     """
     key = tokens._get_redis_key(token)
-    if not (note := await tokens.redis.get(key)):
-        return
-    noted = pickle.loads(note)  # noqa: S301 - as Reflex writes and reads it
+    copy_after = time.monotonic() + CLOSING_SECONDS
+    while (note := await tokens.redis.get(key)) and time.monotonic() < copy_after:
+        noted = pickle.loads(note)  # noqa: S301 - as Reflex writes and reads it
+        if await is_open(tokens, token, noted):
+            await asyncio.sleep(0.05)
+        else:
+            await tokens.redis.delete(key)
+
+
+async def is_open(tokens: RedisTokenManager, token: str, noted: SocketRecord) -> bool:
+    """Tell whether the connection that is noted for a tab may be open.
+
+    Args:
+        tokens: What this worker notes its tabs with.
+        token: The tab's.
+        noted: The worker and the connection.
+
+    Raises:
+        RedisError, OSError: If Redis does not answer.
+    """
     if noted.instance_id == tokens.instance_id:
-        is_open = tokens.sid_to_token.get(noted.sid) == token
-    else:
-        channel = f"channel:{tokens._get_lost_and_found_key(noted.instance_id)}"
-        is_open = await tokens.redis.publish(channel, pickle.dumps(LostAndFoundRecord(token="", update=StateUpdate())))
-    if not is_open:
-        await tokens.redis.delete(key)
+        return tokens.sid_to_token.get(noted.sid) == token
+    # A worker with tabs listens at a channel of its own, until its process ends.
+    channel = f"channel:{tokens._get_lost_and_found_key(noted.instance_id)}"
+    nothing = LostAndFoundRecord(token="", update=StateUpdate())
+    return await tokens.redis.publish(channel, pickle.dumps(nothing)) > 0
 
 
 def use_the_pages_own_address(static_dir: Path, api_url: str) -> None:

@@ -1,5 +1,6 @@
 """Several instances on one Redis: a tab that comes back to another one goes on where it was."""
 
+import asyncio
 import os
 import re
 import signal
@@ -7,7 +8,7 @@ import uuid
 
 import pytest
 from client import Tab, wait
-from house import Served
+from house import Served, until
 from variants import SERVERS
 
 pytestmark = pytest.mark.slow
@@ -79,6 +80,7 @@ GOES_ON = (2, 3)
 def test_a_killed_instance_leaves_its_open_tabs_to_another(two):
     one, other = two
     token = wait(click_twice_and_kill(one, one.members()))
+    until(lambda: one.members() == [], 10)
     assert wait(click(other.port, token)) in GOES_ON
 
 
@@ -101,3 +103,17 @@ def test_a_copy_of_an_open_tab_has_a_state_of_its_own(two):
         return [*counts, count(await tab.click())]
 
     assert wait(copies()) == [1, 1, 2]
+
+
+def test_a_tab_that_is_loaded_again_at_once_is_no_copy(two):
+    """The new connection may be there before the worker of the old one has seen that it is closed."""
+
+    async def load_again():
+        tab = await Tab.open(two[0].port)
+        assert [count(await tab.click()) for _ in range(2)] == [1, 2]
+        again = asyncio.create_task(click(two[1].port, tab.token))
+        await asyncio.sleep(0.1)
+        await tab.close()
+        return await again
+
+    assert wait(load_again()) == 3
