@@ -9,7 +9,7 @@ After `reflex export`, by `python production.py`:
 In each worker, when it starts, by the plugin that rxconfig.py turns on:
 
 - `THREADS` is how many blocking calls run at once;
-- a Redis that does not answer ends the start, with the reason;
+- it waits for Redis, and ends with the reason if Redis does not answer;
 - with Redis, the tabs of a worker that was killed go on where they were.
 """
 
@@ -19,6 +19,7 @@ import json
 import os
 import pickle
 import re
+import socket
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,13 +28,13 @@ from pathlib import Path
 import anyio.to_thread
 import reflex as rx
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from reflex.config import get_config
 from reflex.state import StateUpdate
 from reflex.utils.token_manager import LostAndFoundRecord, RedisTokenManager, SocketRecord
 
 REDIS_SECONDS = 5
-"""How long a worker that starts waits for Redis."""
+"""How long a worker waits for one answer of Redis."""
 
 CLOSING_SECONDS = 1
 """How long a tab that comes back waits until its old connection is known to be closed; after that it is a copy."""
@@ -82,7 +83,7 @@ async def worker(reflex_app: rx.App) -> AsyncIterator[None]:
         Nothing, once the worker is ready.
 
     Raises:
-        RuntimeError: If the state lives in Redis and Redis does not answer within `REDIS_SECONDS`.
+        RuntimeError: If the state lives in Redis and Redis does not answer, see `require_redis`.
     """
     if url := get_config().redis_url:
         await require_redis(url)
@@ -104,21 +105,46 @@ def use_threads(threads: int) -> None:
 
 
 async def require_redis(url: str) -> None:
-    """Ask Redis for a sign of life.
+    """Wait until Redis answers, for as long as a start may take (`STARTUP_SECONDS`, set by start.sh).
+
+    On Cloud Run an instance's first connection to its network may take minutes. Only waiting counts against the limit:
+    while no request is open, Cloud Run takes the CPU away, and the clock goes on.
 
     Args:
         url: Its address, such as redis://localhost:6379/0.
 
     Raises:
-        RuntimeError: If it does not answer within `REDIS_SECONDS`.
+        RuntimeError: If it does not answer in that time, or rejects the connection or the password.
     """
-    try:
-        async with asyncio.timeout(REDIS_SECONDS), Redis.from_url(url) as redis:
-            await redis.ping()
-    except (RedisError, OSError, ValueError) as error:
-        where = re.sub(r"//[^@/]*@", "//***@", url)
-        msg = f"Redis does not answer at {where} (REFLEX_REDIS_URL): {error or type(error).__name__}. Is it running?"
-        raise RuntimeError(msg) from None
+    left = float(os.environ.get("STARTUP_SECONDS", "10")) - 2 * REDIS_SECONDS
+    while True:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(REDIS_SECONDS), Redis.from_url(url) as redis:
+                await redis.ping()
+        except (RedisError, OSError, ValueError) as error:
+            where = re.sub(r"//.*@", "//***@", url)
+            msg = f"Redis does not answer at {where} (REFLEX_REDIS_URL): {str(error) or type(error).__name__}."
+            left -= max(1, min(time.monotonic() - started, 2 * REDIS_SECONDS))
+            if left <= 0 or not is_passing(error):
+                raise RuntimeError(f"{msg} Is it running?") from None
+            print(f"{msg} Trying again.", flush=True)
+            await asyncio.sleep(1)
+        else:
+            return
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Tell whether a failed connection may succeed later: no answer may, an answer that says no will not.
+
+    Args:
+        error: What the attempt raised.
+    """
+    while error:
+        if isinstance(error, (ConnectionRefusedError, socket.gaierror, AuthenticationError, ResponseError, ValueError)):
+            return False
+        error = error.__cause__ or error.__context__
+    return True
 
 
 def keep_tabs(tokens: RedisTokenManager) -> None:

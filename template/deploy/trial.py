@@ -1,6 +1,7 @@
-"""The third step of cloudbuild.yaml: tries the candidate before it gets visitors, as a visitor would.
+"""The third step of cloudbuild.yaml: tries the candidate as a visitor would, before it gets traffic.
 
-Asks for the first page, for /ping and, over the WebSocket, for the state of a new tab. Runs in the app's own image.
+Requests the first page, /ping and, over the WebSocket, the state of a new tab. Runs in the app's own image. The build
+goes on when this fails, so that deploy/traffic can remove the candidate's address: .candidate/passed tells it the result.
 """
 
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 import simple_websocket
 
 SECONDS = int(os.environ.get("TRIAL_SECONDS", "120"))
-"""How long the whole trial may take. An instance that is started for it has to import the app first."""
+"""How long the whole trial may take. The instance that is started for it has to import the app first."""
 
 
 class TrialError(Exception):
@@ -25,36 +26,36 @@ class TrialError(Exception):
 
 
 def fetch(url: str, headers: dict[str, str], seconds: float) -> str:
-    """Ask for an address and return the kind of what comes; an answer that is no success raises urllib's error."""
+    """Request an address and return the content type; a status that is not a success raises urllib's error."""
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - deploy/candidate wrote the address
     with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
         return answer.headers.get_content_type()
 
 
 def page(url: str, headers: dict[str, str], seconds: float) -> None:
-    """Ask for the first page.
+    """Request the first page.
 
     Raises:
-        TrialError: If what comes is not a page.
+        TrialError: If the answer is not a page.
     """
     kind = fetch(f"{url}/", headers, seconds)
     if kind != "text/html":
-        msg = f"{kind} came instead of a page"
+        msg = f"the answer is {kind}, not a page"
         raise TrialError(msg)
 
 
 def ping(url: str, headers: dict[str, str], seconds: float) -> None:
-    """Ask the backend for a sign of life."""
+    """Check that the backend responds."""
     fetch(f"{url}/ping", headers, seconds)
 
 
 def event(url: str, headers: dict[str, str], seconds: float) -> None:
-    """Open the event socket and have a new tab's state sent, as the browser does when a page opens.
+    """Open the event socket and request the state of a new tab, as the browser does when a page opens.
 
     The messages are those of Engine.IO 4 and Socket.IO 5: https://socket.io/docs/v4/socket-io-protocol/.
 
     Raises:
-        TrialError: If no state comes.
+        TrialError: If no state arrives.
     """
     address = f"{url.replace('http', 'ws', 1)}/_event/?token={uuid.uuid4()}&EIO=4&transport=websocket"
     hydrate = {
@@ -76,7 +77,7 @@ def event(url: str, headers: dict[str, str], seconds: float) -> None:
                 tab.send("3")
     finally:
         tab.close()
-    msg = f"the state of a new tab did not come within {seconds:.0f} s"
+    msg = f"the state of a new tab did not arrive within {seconds:.0f} s"
     raise TrialError(msg)
 
 
@@ -101,7 +102,7 @@ def attempt(
                 raise TrialError(reason) from None
             time.sleep(2)
         else:
-            print(f"trial: {what.__name__}: good, after {time.monotonic() - started:.2f} s", flush=True)
+            print(f"trial: {what.__name__}: passed, after {time.monotonic() - started:.2f} s", flush=True)
             return
 
 
@@ -117,8 +118,9 @@ def main() -> int:
         try:
             attempt(what, url, headers, deadline)
         except TrialError as error:
-            print(f"trial: {what.__name__} failed, {error}. The visitors stay where they are.", file=sys.stderr)
+            print(f"trial: {what.__name__} failed, {error}. The current revision keeps serving.", file=sys.stderr)
             return 1
+    Path(".candidate/passed").touch()
     return 0
 
 
