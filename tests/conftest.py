@@ -1,5 +1,6 @@
-"""What the tests share: rendered projects, a Redis, a browser."""
+"""What the tests share: rendered projects, Google Cloud projects, a Redis, a browser."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import engine
 import pytest
 import yaml
-from google_cloud import GoogleCloud
+from google_cloud import REFUSALS, GoogleCloud
 from house import CACHE, build, free_port, install, run, until
 from playwright.sync_api import Browser, Page, sync_playwright
 from variants import Answers
@@ -33,6 +34,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was not the real thing, and what the matrix of updates came to."""
     if names := terminalreporter.config.stash.get(STAND_INS, []):
         terminalreporter.write_line(f"Base images that could not be pulled, made here instead: {', '.join(names)}")
+    if REFUSALS.exists():
+        counts = [int(line.split()[0]) for line in REFUSALS.read_text().splitlines()]
+        kinds = {line.partition(" ")[2] for line in REFUSALS.read_text().splitlines()}
+        terminalreporter.write_line(f"Google Cloud's stand-in rejected {sum(counts)} requests, of {len(kinds)} kinds")
     if UPDATES.exists():
         counts = [map(int, line.split()) for line in UPDATES.read_text().splitlines()]
         mine, lost, conflicts, needless = (sum(column) for column in zip(*counts, strict=True))
@@ -46,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Forget the counts of the run before."""
     if not hasattr(config, "workerinput"):
         UPDATES.unlink(missing_ok=True)
+        REFUSALS.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
@@ -83,11 +89,28 @@ def project(render, tmp_path) -> Render:
 
 @pytest.fixture
 def cloud(tmp_path) -> Iterator[GoogleCloud]:
-    """Have a Google Cloud project of one's own, with Cloud Run turned on and an app that always starts."""
+    """Have an empty Google Cloud project of one's own, in which every app starts."""
     with GoogleCloud(tmp_path / "google") as google:
-        google.enabled.add("run.googleapis.com")
         yield google
-        assert google.refused == [], "gcloud wanted to leave this machine"
+        assert google.strangers == [], "gcloud wanted to leave this machine"
+
+
+@pytest.fixture(scope="session")
+def set_up(render, tmp_path_factory) -> Callable[[GoogleCloud, Answers], None]:
+    """Give a Google Cloud project what deploy/setup makes for some answers, which runs once for the same answers."""
+    known: dict[str, tuple] = {}
+
+    def get(google: GoogleCloud, answers: Answers | None = None) -> None:
+        key = json.dumps(answers or {}, sort_keys=True)
+        if key not in known:
+            folder = tmp_path_factory.mktemp("set_up")
+            with GoogleCloud(folder) as first:
+                done = first.run(render(answers) / "deploy/setup", "--yes", cwd=folder)
+                assert done.returncode == 0, done.stdout
+                known[key] = (first.resources, first.policies, first.enabled)
+        google.resources, google.policies, google.enabled = copy.deepcopy(known[key])
+
+    return get
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ def test_without_an_engine_it_runs_as_processes(monkeypatch, tmp_path, capsys):
 )
 def test_a_wrong_option_is_named_and_nothing_is_written(options, fault):
     before = (ROOT / "bench/results.json").read_bytes()
-    done = run("python", "bench/run.py", *options, cwd=ROOT, PYTHONPATH="tests:bench")
+    done = run("python", "bench/run.py", *options, cwd=ROOT, PYTHONPATH="harness:bench")
     assert done.returncode == 2
     assert fault in done.stdout
     assert (ROOT / "bench/results.json").read_bytes() == before
@@ -140,7 +140,7 @@ def test_everything_is_measured_of_the_default(kind, tmp_path):
     options = [] if kind.builds_images else ["--processes"]
     with engine.alone("bench"):
         command = ["python", "bench/run.py", "--rounds=1", f"--only={DEFAULT.name}", f"--results={results}", *options]
-        paths = {"PYTHONPATH": "tests:bench"}
+        paths = {"PYTHONPATH": "harness:bench"}
         done = subprocess.run(
             command, cwd=ROOT, env=os.environ | paths, capture_output=True, check=False, text=True, timeout=900
         )

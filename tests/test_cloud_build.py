@@ -6,9 +6,9 @@ Google's API is a stand-in, and the Cloud Run behind it starts each revision as 
 import json
 import re
 
-import cloud_build
+from google_cloud import builds as cloud_build
 import pytest
-from cloud_run import PROJECT
+from google_cloud import PROJECT
 from engine import Container, alone, bases, docker, ours
 from house import get, listens, until
 

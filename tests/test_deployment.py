@@ -1,25 +1,65 @@
-"""Deployment: the real gcloud on a stand-in for Google's API, the real Docker Engine, a real registry."""
+"""The steps of a build that deploy: the real gcloud as the build's account, on the strict stand-in for Google's API."""
 
 import base64
 import json
 import re
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import yaml
-from cloud_run import PROJECT
+from google_cloud import PROJECT
+from google_cloud.resources import created
+from house import until
 
 pytestmark = pytest.mark.slow
 
 SERVICE = "my-reflex-app"
 REGION = "us-central1"
 RUNTIME = f"{SERVICE}-runtime@{PROJECT}.iam.gserviceaccount.com"
+BUILD = f"{SERVICE}-build@{PROJECT}.iam.gserviceaccount.com"
+ACCOUNTS = f"projects/{PROJECT}/serviceAccounts"
+SECRET = f"projects/{PROJECT}/secrets/{SERVICE}-redis-url"
+INVOKERS = f"projects/{PROJECT}/locations/{REGION}/services/{SERVICE}"
+
+
+@pytest.fixture
+def ready(cloud, project, set_up):
+    """Make a project for some answers whose deploy/setup has run."""
+
+    def get(answers=None):
+        set_up(cloud, answers)
+        return project(answers)
+
+    return get
 
 
 def step(cloud, project, name, build="0123abcd-build", **more):
-    """Run one of the steps that talk to Google, as Cloud Build does."""
-    region = yaml.safe_load((project / "cloudbuild.yaml").read_text())["substitutions"]["_REGION"]
+    """Run one of the steps that talk to Google, as Cloud Build does; `build` is younger the later it is named first."""
+    config = yaml.safe_load((project / "cloudbuild.yaml").read_text())
+    region = config["substitutions"]["_REGION"]
+    cloud.resources.setdefault(f"projects/{PROJECT}/locations/global/builds/{build}", {"createTime": created()})
     values = {"PROJECT_ID": PROJECT, "REGION": region, "SERVICE": SERVICE, "IMAGE": "image", "BUILD_ID": build}
-    return cloud.run("bash", f"deploy/{name}", cwd=project, **(values | more))
+    return cloud.run("bash", f"deploy/{name}", cwd=project, account=BUILD, **(values | more))
+
+
+def candidate(cloud, project, build="0123abcd-build", **more):
+    done = step(cloud, project, "candidate", build, **more)
+    assert done.returncode == 0, done.stdout
+
+
+def switch(cloud, project, build="0123abcd-build"):
+    """Switch traffic after a trial that passed."""
+    (project / ".candidate/passed").touch()
+    return step(cloud, project, "traffic", build)
+
+
+def deploy(cloud, project, build="0123abcd-build"):
+    candidate(cloud, project, build)
+    done = switch(cloud, project, build)
+    assert done.returncode == 0, done.stdout
 
 
 def template(cloud):
@@ -27,9 +67,9 @@ def template(cloud):
 
 
 class TestFirstDeployment:
-    def test_the_service_is_what_the_answers_say(self, cloud, project):
-        made = project()
-        assert step(cloud, made, "candidate").returncode == 0
+    def test_the_service_is_what_the_answers_say(self, cloud, ready):
+        made = ready()
+        candidate(cloud, made)
         service = cloud.service(SERVICE)
         notes = template(cloud)["metadata"]["annotations"]
         spec = template(cloud)["spec"]
@@ -45,40 +85,51 @@ class TestFirstDeployment:
         assert notes["autoscaling.knative.dev/maxScale"] == "1"
         assert "autoscaling.knative.dev/minScale" not in notes, "a revision without visitors would cost money"
         assert container["livenessProbe"]["httpGet"]["path"] == "/ping"
+        assert container["livenessProbe"]["initialDelaySeconds"] == 240, "as long as STARTUP_SECONDS may be"
         assert "startupProbe" not in container, "a visitor who wakes an instance would wait for Python"
         assert container["env"] == [{"name": "REGION", "value": REGION}]
         assert not any("vpc" in note or "network" in note for note in notes)
-        assert [target.get("tag") for target in service["spec"]["traffic"] if target.get("tag")] == ["next"]
+        assert [target.get("tag") for target in service["spec"]["traffic"] if target.get("tag")] == ["b0123abcd"]
 
-    def test_nobody_may_enter_before_the_trial(self, cloud, project):
-        made = project()
-        path = f"projects/{PROJECT}/locations/{REGION}/services/{SERVICE}"
-        assert step(cloud, made, "candidate").returncode == 0
-        assert cloud.members(path, "roles/run.invoker") == []
-        assert step(cloud, made, "traffic").returncode == 0
+    def test_nobody_may_enter_before_the_trial(self, cloud, ready):
+        made = ready()
+        candidate(cloud, made)
+        assert not cloud.is_open(SERVICE)
+        assert switch(cloud, made).returncode == 0
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b0123abcd": 100}
-        assert cloud.members(path, "roles/run.invoker") == ["allUsers"]
+        assert cloud.is_open(SERVICE)
+        assert cloud.members(INVOKERS, "roles/run.invoker") == [], "many organizations forbid a grant to allUsers"
+        assert cloud.tags(SERVICE) == {}
 
-    def test_the_trial_gets_an_address_and_a_token(self, cloud, project):
-        made = project()
-        step(cloud, made, "candidate")
+    def test_the_trial_gets_an_address_and_a_token(self, cloud, ready):
+        made = ready()
+        candidate(cloud, made)
         assert (made / ".candidate/url").read_text().strip() == "http://localhost:1"
         payload = (made / ".candidate/token").read_text().split(".")[1]
         claims = base64.urlsafe_b64decode(payload + "==")
         assert json.loads(claims)["aud"] == cloud.service(SERVICE)["status"]["url"], "not the address of the tag"
 
-    def test_a_revision_that_does_not_start_fails_the_build(self, cloud, project):
-        made = project()
+    def test_a_revision_that_does_not_start_fails_the_build(self, cloud, ready):
+        made = ready()
         cloud.start = refuse
         done = step(cloud, made, "candidate")
         assert done.returncode != 0
         assert "container failed to start" in done.stdout
-        assert "The visitors stay where they are" in done.stdout
+        assert "The current revision keeps serving" in done.stdout
         # The next attempt meets a service that has never been ready.
         cloud.start = lambda _: "http://localhost:2"
-        assert step(cloud, made, "candidate", build="fedcba98").returncode == 0
-        assert step(cloud, made, "traffic", build="fedcba98").returncode == 0
+        deploy(cloud, made, "fedcba98")
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-bfedcba98": 100}
+        assert cloud.tags(SERVICE) == {}
+
+    def test_a_failed_trial_leaves_a_closed_service(self, cloud, ready):
+        made = ready()
+        candidate(cloud, made)
+        done = step(cloud, made, "traffic")
+        assert done.returncode != 0
+        assert "did not pass its trial" in done.stdout
+        assert not cloud.is_open(SERVICE)
+        assert cloud.tags(SERVICE) == {}
 
 
 def refuse(_):
@@ -88,32 +139,49 @@ def refuse(_):
 
 class TestSecondDeployment:
     @pytest.fixture
-    def deployed(self, cloud, project):
-        made = project()
-        for part in ("candidate", "traffic"):
-            assert step(cloud, made, part, build="11111111").returncode == 0
+    def deployed(self, cloud, ready):
+        made = ready()
+        deploy(cloud, made, "11111111")
         return made
 
-    def test_the_candidate_gets_no_visitors(self, cloud, deployed):
-        assert step(cloud, deployed, "candidate", build="22222222").returncode == 0
+    def test_the_candidate_gets_no_traffic(self, cloud, deployed):
+        candidate(cloud, deployed, "22222222")
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b11111111": 100}
-        tagged = [share for share in cloud.service(SERVICE)["status"]["traffic"] if share.get("tag") == "next"]
-        assert [share["revisionName"] for share in tagged] == [f"{SERVICE}-b22222222"]
-        assert step(cloud, deployed, "traffic", build="22222222").returncode == 0
+        assert cloud.tags(SERVICE) == {"b22222222": f"{SERVICE}-b22222222"}
+        assert switch(cloud, deployed, "22222222").returncode == 0
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
+        assert cloud.tags(SERVICE) == {}
 
     def test_a_candidate_that_does_not_start_changes_nothing(self, cloud, deployed):
         cloud.start = refuse
         done = step(cloud, deployed, "candidate", build="33333333")
         assert done.returncode != 0
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b11111111": 100}
+        assert cloud.tags(SERVICE) == {}
         cloud.start = lambda _: "http://localhost:4"
-        assert step(cloud, deployed, "candidate", build="44444444").returncode == 0
+        candidate(cloud, deployed, "44444444")
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b11111111": 100}
 
+    def test_a_failed_trial_leaves_no_address(self, cloud, deployed):
+        """A candidate of a public service has an address that anyone may open, with the secrets of production."""
+        candidate(cloud, deployed, "22222222")
+        done = step(cloud, deployed, "traffic", build="22222222")
+        assert done.returncode != 0
+        assert cloud.tags(SERVICE) == {}
+        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b11111111": 100}
+
+    def test_an_address_that_a_cancelled_build_left_is_removed(self, cloud, deployed):
+        long_ago = f"projects/{PROJECT}/locations/global/builds/22222222"
+        cloud.resources[long_ago] = {"createTime": created(seconds_ago=7200)}
+        candidate(cloud, deployed, "22222222")
+        # and one of version 0.2.0 of the template
+        cloud.service(SERVICE)["spec"]["traffic"].append({"tag": "next", "revisionName": f"{SERVICE}-b11111111"})
+        cloud.service(SERVICE)["status"]["traffic"].append({"tag": "next", "revisionName": f"{SERVICE}-b11111111"})
+        candidate(cloud, deployed, "33333333")
+        assert cloud.tags(SERVICE) == {"b33333333": f"{SERVICE}-b33333333"}
+
     def test_the_readmes_command_goes_back(self, cloud, deployed):
-        for part in ("candidate", "traffic"):
-            assert step(cloud, deployed, part, build="22222222").returncode == 0
+        deploy(cloud, deployed, "22222222")
         back = re.search(
             r"^gcloud run services update-traffic .*$", (deployed / "README.md").read_text(), re.MULTILINE
         )[0]
@@ -121,21 +189,142 @@ class TestSecondDeployment:
         assert done.returncode == 0, done.stdout
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b11111111": 100}
         # and the next deployment goes forward again
-        for part in ("candidate", "traffic"):
-            assert step(cloud, deployed, part, build="55555555").returncode == 0
+        deploy(cloud, deployed, "55555555")
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b55555555": 100}
 
 
+class TestTwoBuildsAtOnce:
+    @pytest.fixture
+    def two(self, cloud, ready, tmp_path):
+        """Have a first deployment, and two builds whose candidates are deployed: the older and the newer."""
+        made = ready()
+        deploy(cloud, made, "11111111")
+        workspaces = {}
+        for build in ("22222222", "33333333"):
+            workspaces[build] = shutil.copytree(made, tmp_path / build, symlinks=True)
+            shutil.rmtree(workspaces[build] / ".candidate")
+            candidate(cloud, workspaces[build], build)
+        return workspaces
+
+    def test_each_tries_its_own_revision(self, cloud, two):
+        assert cloud.tags(SERVICE) == {f"b{build}": f"{SERVICE}-b{build}" for build in two}
+
+    def test_the_newer_one_wins_when_the_older_ends_last(self, cloud, two):
+        assert switch(cloud, two["33333333"], "33333333").returncode == 0
+        done = switch(cloud, two["22222222"], "22222222")
+        assert done.returncode != 0
+        assert f"the revision {SERVICE}-b33333333 of a newer build serves already" in done.stdout
+        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b33333333": 100}
+        assert cloud.tags(SERVICE) == {}
+        # Somebody may still ask for it.
+        command = next(line for line in done.stdout.splitlines() if "update-traffic" in line).removeprefix("deploy: ")
+        assert cloud.run(*command.split(), cwd=two["22222222"]).returncode == 0
+        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
+
+    def test_the_older_one_waits_for_the_newer_ones_trial(self, cloud, two):
+        for result, serves in (("passed", "33333333"), ("failed", "22222222")):
+            with ThreadPoolExecutor() as both:
+                older = both.submit(switch, cloud, two["22222222"], "22222222")
+                until(lambda: any("revisions/" in call.path for call in cloud.calls[-3:]), 30)
+                time.sleep(1)
+                assert not older.done()
+                newer = {"passed": switch, "failed": partial(step, name="traffic")}[result]
+                newer(cloud, two["33333333"], build="33333333")
+                assert (older.result(60).returncode == 0) == (serves == "22222222"), older.result().stdout
+            assert cloud.traffic(SERVICE) == {f"{SERVICE}-b{serves}": 100}
+            assert cloud.tags(SERVICE) == {}
+            # once more, with a newer build whose trial fails
+            deploy(cloud, two["22222222"], "44444444")
+            cloud.resources[f"projects/{PROJECT}/locations/global/builds/22222222"] = {"createTime": created()}
+            cloud.resources[f"projects/{PROJECT}/locations/global/builds/33333333"] = {"createTime": created(-1)}
+            for build, workspace in two.items():
+                del cloud.resources[f"namespaces/{PROJECT}/revisions/{SERVICE}-b{build}"]
+                candidate(cloud, workspace, build)
+                (workspace / ".candidate/passed").unlink(missing_ok=True)
+
+    def test_a_change_of_the_other_at_the_same_moment_is_met(self, cloud, two):
+        """Cloud Run rejects a change that is based on an older state of the service; the step tries again."""
+        interfered = []
+
+        def get_in_between(google, _):
+            if not interfered:
+                interfered.append(True)
+                google.service(SERVICE)["metadata"]["resourceVersion"] = "v1000"
+
+        cloud.before_put = get_in_between
+        done = switch(cloud, two["33333333"], "33333333")
+        assert interfered
+        assert done.returncode == 0, done.stdout
+        assert "Conflict for resource" in done.stdout
+        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b33333333": 100}
+
+
+#: Each role that deploy/setup grants the build or the app: where, which, the step that needs it, and Google's words.
+NEEDED = [
+    (f"projects/{PROJECT}", "roles/run.admin", "candidate", "Permission 'run.services.list' denied"),
+    (f"projects/{PROJECT}", "roles/cloudbuild.builds.viewer", "candidate", "Permission 'cloudbuild.builds.get' denied"),
+    (f"{ACCOUNTS}/{BUILD}", "roles/iam.serviceAccountOpenIdTokenCreator", "candidate", "No identity token can be obtained"),
+    (f"{ACCOUNTS}/{RUNTIME}", "roles/iam.serviceAccountUser", "candidate", "Permission 'iam.serviceaccounts.actAs' denied"),
+    (SECRET, "roles/secretmanager.viewer", "candidate", "Permission 'secretmanager.versions.get' denied"),
+    (SECRET, "roles/secretmanager.secretAccessor", "candidate", "Permission denied on secret"),
+]
+
+
+@pytest.mark.parametrize(("where", "role", "name", "says"), NEEDED, ids=lambda value: str(value)[-44:])
+def test_without_a_role_the_deployment_fails_with_googles_words(where, role, name, says, cloud, ready):
+    made = ready({"state_store": "redis"})
+    bindings = cloud.policies[where]["bindings"]
+    cloud.policies[where]["bindings"] = [binding for binding in bindings if binding["role"] != role]
+    assert len(cloud.policies[where]["bindings"]) == len(bindings) - 1
+    done = step(cloud, made, name, PATIENCE="0")
+    assert done.returncode != 0
+    assert says in done.stdout
+    if "OpenIdToken" in role or "cloudbuild" in role:  # what version 0.2.0 did not grant
+        assert "run deploy/setup again" in done.stdout
+        assert cloud.changes() == []
+
+
+def test_a_role_that_was_just_granted_is_waited_for(cloud, ready):
+    made = ready()
+    account = cloud.policies[f"{ACCOUNTS}/{BUILD}"]
+    cloud.policies[f"{ACCOUNTS}/{BUILD}"] = {"bindings": []}
+    with ThreadPoolExecutor() as both:
+        started = both.submit(step, cloud, made, "candidate")
+        until(lambda: cloud.refusals["404 identity token of the metadata server"] > 1, 60)
+        cloud.policies[f"{ACCOUNTS}/{BUILD}"] = account
+        assert started.result(60).returncode == 0, started.result().stdout
+    assert "Trying again" in started.result().stdout
+
+
+class TestOrganizations:
+    def test_one_that_forbids_all_users_gets_a_public_service(self, cloud, ready):
+        made = ready()
+        cloud.constraints.add("iam.allowedPolicyMemberDomains")
+        deploy(cloud, made)
+        assert cloud.is_open(SERVICE)
+
+    def test_one_that_forbids_public_services_is_named(self, cloud, ready):
+        made = ready()
+        cloud.constraints.add("run.managed.requireInvokerIam")
+        candidate(cloud, made)
+        done = switch(cloud, made)
+        assert done.returncode != 0
+        assert "constraints/run.managed.requireInvokerIam" in done.stdout
+        assert "copier update --data public=false" in done.stdout
+        assert not cloud.is_open(SERVICE)
+        assert cloud.tags(SERVICE) == {}
+
+
 class TestConfiguration:
-    def test_settings_and_secrets_reach_the_app(self, cloud, project):
-        made = project()
+    def test_settings_and_secrets_reach_the_app(self, cloud, ready):
+        made = ready()
         (made / "deploy/env.yaml").write_text('GREETING: "Hello, you = me: #1"\nEMPTY: ""\n')
         (made / "deploy/secrets.yaml").write_text(
             "# ours\nSTRIPE_KEY: stripe-key\nMAIL: mail_password:1 # an old one\n"
         )
         for secret in ("stripe-key", "mail_password"):
             create_secret(cloud, secret)
-        assert step(cloud, made, "candidate").returncode == 0
+        candidate(cloud, made)
         found = {entry["name"]: entry for entry in template(cloud)["spec"]["containers"][0]["env"]}
         assert found["GREETING"]["value"] == "Hello, you = me: #1"
         assert found["EMPTY"].get("value", "") == ""
@@ -144,16 +333,16 @@ class TestConfiguration:
         # What is gone from the files is gone from the app.
         (made / "deploy/env.yaml").write_text("# nothing\n")
         (made / "deploy/secrets.yaml").write_text("")
-        assert step(cloud, made, "candidate", build="22222222").returncode == 0
+        candidate(cloud, made, "22222222")
         assert [entry["name"] for entry in template(cloud)["spec"]["containers"][0]["env"]] == ["REGION"]
 
-    def test_a_missing_secret_stops_the_deployment_with_its_name(self, cloud, project):
-        made = project()
+    def test_a_missing_secret_stops_the_deployment_with_its_name(self, cloud, ready):
+        made = ready()
         (made / "deploy/secrets.yaml").write_text("STRIPE_KEY: stripe-key\nMAIL: mail_password\n")
         create_secret(cloud, "mail_password")
         done = step(cloud, made, "candidate")
         assert done.returncode != 0
-        assert "the secret stripe-key, version latest, which is to be STRIPE_KEY, cannot be used" in done.stdout
+        assert "the secret stripe-key, version latest, for the variable STRIPE_KEY, cannot be used" in done.stdout
         assert "mail_password" not in done.stdout
         assert cloud.changes() == []
 
@@ -167,8 +356,8 @@ class TestConfiguration:
             ("env.yaml", "RATE: 3\n", "RATE|must be strings"),
         ],
     )
-    def test_a_wrong_line_is_named_before_anything_changes(self, file, text, says, cloud, project):
-        made = project()
+    def test_a_wrong_line_is_named_before_anything_changes(self, file, text, says, cloud, ready):
+        made = ready()
         (made / "deploy" / file).write_text(text)
         done = step(cloud, made, "candidate")
         assert done.returncode != 0
@@ -177,13 +366,17 @@ class TestConfiguration:
 
 
 def create_secret(cloud, secret):
-    cloud.resources[f"projects/{PROJECT}/secrets/{secret}"] = {"name": secret, "versions": ["c2VjcmV0"]}
+    path = f"projects/{PROJECT}/secrets/{secret}"
+    cloud.resources[path] = {"name": secret, "versions": ["c2VjcmV0"]}
+    # What one more deploy/setup grants.
+    roles = {RUNTIME: "roles/secretmanager.secretAccessor", BUILD: "roles/secretmanager.viewer"}
+    members = [{"role": role, "members": [f"serviceAccount:{account}"]} for account, role in roles.items()]
+    cloud.policies[path] = {"bindings": members}
 
 
-def test_redis_is_reached_by_a_secret_and_a_network(cloud, project):
-    made = project({"state_store": "redis", "workers": 2, "max_instances": 7, "min_instances": 2, "cpu": "2"})
-    create_secret(cloud, f"{SERVICE}-redis-url")
-    assert step(cloud, made, "candidate").returncode == 0
+def test_redis_is_reached_by_a_secret_and_a_network(cloud, ready):
+    made = ready({"state_store": "redis", "workers": 2, "max_instances": 7, "min_instances": 2, "cpu": "2"})
+    candidate(cloud, made)
     notes = template(cloud)["metadata"]["annotations"]
     network = json.loads(notes["run.googleapis.com/network-interfaces"])
     assert network == [{"network": SERVICE, "subnetwork": SERVICE}]
@@ -194,13 +387,29 @@ def test_redis_is_reached_by_a_secret_and_a_network(cloud, project):
     assert found["REFLEX_REDIS_URL"]["valueFrom"]["secretKeyRef"] == {"name": f"{SERVICE}-redis-url", "key": "latest"}
 
 
-def test_a_private_service_stays_private(cloud, project):
-    made = project({"public": False})
-    path = f"projects/{PROJECT}/locations/{REGION}/services/{SERVICE}"
-    for part in ("candidate", "traffic"):
-        assert step(cloud, made, part).returncode == 0
-    assert cloud.members(path, "roles/run.invoker") == []
-    # One that was open before the answer was changed is closed.
-    cloud.policies[path] = {"bindings": [{"role": "roles/run.invoker", "members": ["allUsers", "user:a@example.com"]}]}
-    assert step(cloud, made, "traffic").returncode == 0
-    assert cloud.members(path, "roles/run.invoker") == ["user:a@example.com"]
+def test_a_private_service_stays_private(cloud, ready):
+    made = ready({"public": False})
+    deploy(cloud, made)
+    assert not cloud.is_open(SERVICE)
+    # One that was open before the answer was changed is closed, in whichever way it was opened.
+    cloud.policies[INVOKERS] = {
+        "bindings": [{"role": "roles/run.invoker", "members": ["allUsers", "user:a@example.com"]}]
+    }
+    cloud.service(SERVICE)["metadata"]["annotations"]["run.googleapis.com/invoker-iam-disabled"] = "true"
+    deploy(cloud, made, "22222222")
+    assert not cloud.is_open(SERVICE)
+    assert cloud.members(INVOKERS, "roles/run.invoker") == ["user:a@example.com"]
+
+
+def test_the_longest_service_name_has_room_for_a_tag(cloud, project, set_up):
+    answers = {"service_name": "s" * 42}
+    set_up(cloud, answers)
+    made = project(answers)
+    config = yaml.safe_load((made / "cloudbuild.yaml").read_text())
+    name = config["substitutions"]["_SERVICE"]
+    account = config["serviceAccount"].rpartition("/")[2].partition("@")[0] + f"@{PROJECT}.iam.gserviceaccount.com"
+    cloud.resources[f"projects/{PROJECT}/locations/global/builds/0123abcd"] = {"createTime": created()}
+    values = {"PROJECT_ID": PROJECT, "REGION": REGION, "SERVICE": name, "IMAGE": "image", "BUILD_ID": "0123abcd"}
+    done = cloud.run("bash", "deploy/candidate", cwd=made, account=account, **values)
+    assert done.returncode == 0, done.stdout
+    assert list(cloud.tags(name)) == ["b012"]

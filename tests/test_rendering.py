@@ -4,7 +4,7 @@ import json
 import os
 import re
 
-import cloud_build
+from google_cloud import builds as cloud_build
 import pytest
 import yaml
 from google.cloud.devtools import cloudbuild_v1

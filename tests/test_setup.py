@@ -1,11 +1,10 @@
-"""deploy/setup and deploy/teardown, run by the real gcloud on a stand-in for Google's API."""
+"""deploy/setup, deploy/check and deploy/teardown, run by the real gcloud on a stand-in for Google's API."""
 
 import copy
 import shutil
 
 import pytest
-from cloud_run import PROJECT
-from google_cloud import NUMBER, GoogleCloud
+from google_cloud import NUMBER, PERSON, PROJECT, GoogleCloud
 from house import ROOT, must_run, run
 from variants import name
 
@@ -15,6 +14,7 @@ SERVICE = "my-reflex-app"
 BUILD = f"{SERVICE}-build@{PROJECT}.iam.gserviceaccount.com"
 RUNTIME = f"{SERVICE}-runtime@{PROJECT}.iam.gserviceaccount.com"
 ACCOUNTS = f"projects/{PROJECT}/serviceAccounts"
+BUCKET = f"{PROJECT}-{SERVICE}-source"
 REDIS = {"state_store": "redis"}
 
 
@@ -42,7 +42,7 @@ def prepared(render, tmp_path_factory):
 
 
 def setup(cloud, project, *options):
-    done = cloud.run("deploy/setup", "--yes", *options, cwd=project)
+    done = cloud.run("deploy/setup", "--yes", *options, cwd=project, REPOSITORY_ID="42")
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -66,7 +66,7 @@ def test_a_second_run_ends_the_same(cloud, made):
 
 def test_a_run_after_one_that_broke_off_ends_the_same(cloud, made):
     setup(cloud, made)
-    assert not any("/triggers/" in path or "/b/" in path for path in cloud.resources), "nobody asked for these"
+    assert not any("/triggers/" in path or "Pools" in path for path in cloud.resources), "nobody asked for these"
     whole = memory(cloud)
     for path in list(cloud.resources):
         if "secrets" in path or "subnetworks" in path or "-build@" in path:
@@ -90,7 +90,7 @@ def test_teardown_removes_all_that_setup_made(cloud, made):
         left = {
             path
             for path, item in cloud.resources.items()
-            if item.get("state") != "DELETED" and "/providers/" not in path
+            if item.get("state") != "DELETED" and "/providers/" not in path and "/builds/" not in path
         }
         assert left == {*before, secret}, "a secret that somebody made by hand stays"
         assert not any(BUILD in str(policy) or RUNTIME in str(policy) for policy in cloud.policies.values())
@@ -103,20 +103,87 @@ def test_teardown_removes_all_that_setup_made(cloud, made):
 def test_the_accounts_may_do_what_they_must_and_no_more(cloud, made):
     setup(cloud, made)
     project = {binding["role"]: binding["members"] for binding in cloud.policies[f"projects/{PROJECT}"]["bindings"]}
-    assert project == {
-        role: [f"serviceAccount:{BUILD}"]
-        for role in ("roles/logging.logWriter", "roles/run.admin", "roles/run.invoker", "roles/storage.objectViewer")
-    }
-    condition = next(b["condition"] for b in cloud.policies[f"projects/{PROJECT}"]["bindings"] if "condition" in b)
-    assert condition["expression"] == f'resource.name.startsWith("projects/_/buckets/{PROJECT}_cloudbuild")'
+    roles = ("roles/logging.logWriter", "roles/run.admin", "roles/cloudbuild.builds.viewer")
+    assert project == {"roles/owner": [PERSON]} | {role: [f"serviceAccount:{BUILD}"] for role in roles}
     assert cloud.members(f"{ACCOUNTS}/{RUNTIME}", "roles/iam.serviceAccountUser") == [f"serviceAccount:{BUILD}"]
+    itself = cloud.policies[f"{ACCOUNTS}/{BUILD}"]["bindings"]
+    assert [binding["role"] for binding in itself] == ["roles/iam.serviceAccountOpenIdTokenCreator"]
     images = f"projects/{PROJECT}/locations/us-central1/repositories/{SERVICE}"
     assert cloud.members(images, "roles/artifactregistry.writer") == [f"serviceAccount:{BUILD}"]
+    assert cloud.members(f"b/{BUCKET}", "roles/storage.objectViewer") == [f"serviceAccount:{BUILD}"]
     url = f"projects/{PROJECT}/secrets/{SERVICE}-redis-url"
     assert cloud.members(url, "roles/secretmanager.secretAccessor") == [f"serviceAccount:{RUNTIME}"]
     assert cloud.members(url, "roles/secretmanager.viewer") == [f"serviceAccount:{BUILD}"]
     given = [path for path, policy in cloud.policies.items() if RUNTIME in str(policy)]
     assert given == [url], "the app may read its secrets and do nothing else"
+
+
+def test_what_was_just_made_is_waited_for(cloud, made):
+    """Google shows a new account and a new API to everybody only after a while, and rejects until then."""
+    calm = GoogleCloud(cloud.folder.with_name("calm"))
+    with calm:
+        setup(calm, made, "--github", "--trigger")
+    cloud.unseen, cloud.hesitant = 2, True
+    said = setup(cloud, made, "--github", "--trigger")
+    assert "Trying again" in said
+    assert memory(cloud) == memory(calm)
+    assert cloud.refusals.total() > len(cloud.enabled)
+
+
+def test_waiting_for_google_has_an_end(cloud, made):
+    cloud.unseen = 1_000_000
+    done = cloud.run("deploy/setup", "--yes", cwd=made, PATIENCE="1")
+    assert done.returncode != 0
+    assert "does not exist" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("made", [{}], ids=name, indirect=True)
+def test_a_set_up_that_breaks_off_at_each_command_goes_on(cloud, made):
+    """Each run is cut off after the first thing that it changes, until one has nothing left to change."""
+    whole = GoogleCloud(cloud.folder.with_name("whole"))
+    with whole:
+        setup(whole, made, "--github", "--trigger")
+    before = memory(cloud)
+
+    def cut_off(google, _):
+        if memory(google) != before:
+            google.broken = True
+
+    cloud.after = cut_off
+    cuts = 0
+    while not finished(cloud, made):
+        assert cloud.broken, "it ended by itself"
+        cloud.broken, before = False, memory(cloud)
+        cuts += 1
+        assert cuts < 60
+    assert cuts >= 20
+    assert memory(cloud) == memory(whole)
+
+
+def finished(cloud, made):
+    return cloud.run("deploy/setup", "--yes", "--github", "--trigger", cwd=made, REPOSITORY_ID="42").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("instances", "prefix"), [(1, 24), (60, 24), (61, 23), (250, 22), (500, 21), (501, 20), (1000, 20)]
+)
+def test_the_network_has_addresses_for_every_instance(instances, prefix, render):
+    """An instance holds two, and during a deployment there are two revisions: Cloud Run, Direct VPC."""
+    project = render({"state_store": "redis", "max_instances": instances})
+    said = run("deploy/setup", "--dry-run", cwd=project, PROJECT_ID=PROJECT).stdout
+    assert f"--range=10.8.0.0/{prefix}\n" in said
+    assert 2 ** (32 - prefix) >= 4 * instances
+
+
+def test_a_network_that_is_too_small_grows(cloud, project):
+    setup(cloud, with_origin(project(REDIS)))
+    subnet = f"projects/{PROJECT}/regions/us-central1/subnetworks/{SERVICE}"
+    assert cloud.resources[subnet]["ipCidrRange"] == "10.8.0.0/24"
+    shutil.rmtree(cloud.folder.with_name("project"))
+    made = with_origin(project(REDIS | {"max_instances": 300}))
+    for _ in range(2):
+        setup(cloud, made)
+        assert cloud.resources[subnet]["ipCidrRange"] == "10.8.0.0/21"
 
 
 def test_old_images_go_and_the_newest_stay(prepared):
@@ -142,11 +209,36 @@ def test_github_gets_in_without_a_key_from_main_only(prepared):
     pool = f"projects/{PROJECT}/locations/global/workloadIdentityPools/{SERVICE}-github"
     provider = cloud.resources[f"{pool}/providers/github"]
     assert provider["oidc"]["issuerUri"] == "https://token.actions.githubusercontent.com"
-    assert "assertion.repository == 'OWNER/REPOSITORY'" in provider["attributeCondition"]
+    assert "assertion.repository_id == '42'" in provider["attributeCondition"], "a name can be claimed by somebody else"
     assert "assertion.ref == 'refs/heads/main'" in provider["attributeCondition"]
-    who = f"principalSet://iam.googleapis.com/{pool.replace(PROJECT, NUMBER)}/attribute.repository/OWNER/REPOSITORY"
+    who = f"principalSet://iam.googleapis.com/{pool.replace(PROJECT, NUMBER)}/attribute.repository_id/42"
     assert cloud.members(f"{ACCOUNTS}/{BUILD}", "roles/iam.workloadIdentityUser") == [who]
     assert f"gh variable set DEPLOY_ACCOUNT --body {BUILD}" in said
+
+
+def test_a_project_that_trusted_the_repositorys_name_is_mended(cloud, made):
+    setup(cloud, made, "--github")
+    pool = f"projects/{PROJECT}/locations/global/workloadIdentityPools/{SERVICE}-github"
+    cloud.resources[f"{pool}/providers/github"] |= {
+        "attributeMapping": {"google.subject": "assertion.sub", "attribute.repository": "assertion.repository"},
+        "attributeCondition": "assertion.repository == 'OWNER/REPOSITORY' && assertion.ref == 'refs/heads/main'",
+    }
+    old = f"principalSet://iam.googleapis.com/{pool.replace(PROJECT, NUMBER)}/attribute.repository/OWNER/REPOSITORY"
+    itself = cloud.policies[f"{ACCOUNTS}/{BUILD}"]["bindings"]
+    next(binding for binding in itself if binding["role"] == "roles/iam.workloadIdentityUser")["members"] = [old]
+    setup(cloud, made, "--github")
+    assert "repository_id" in cloud.resources[f"{pool}/providers/github"]["attributeCondition"]
+    assert old not in str(cloud.policies)
+    assert "attribute.repository_id/42" in str(cloud.policies)
+
+
+def test_a_repository_whose_number_nobody_knows_is_an_error_that_says_what_to_do(cloud, made):
+    done = cloud.run("deploy/setup", "--yes", "--github", cwd=made)
+    assert done.returncode == 2
+    assert "REPOSITORY_ID=NUMBER deploy/setup --github" in done.stdout
+    assert cloud.changes() == []
+    assert cloud.strangers == ["api.github.com:443"], "GitHub was asked"
+    cloud.strangers.clear()
 
 
 def test_a_push_to_main_deploys_where_the_trigger_is_asked_for(prepared):
@@ -160,7 +252,7 @@ def test_a_push_to_main_deploys_where_the_trigger_is_asked_for(prepared):
 
 def test_a_secret_that_is_not_there_yet_is_named(cloud, made):
     (made / "deploy/secrets.yaml").write_text("STRIPE_KEY: stripe-key\n")
-    assert "Still missing in Secret Manager, and named in deploy/secrets.yaml: stripe-key" in setup(cloud, made)
+    assert "Missing in Secret Manager, and named in deploy/secrets.yaml: stripe-key" in setup(cloud, made)
 
 
 @pytest.mark.parametrize("script", ["setup", "teardown"])
@@ -187,13 +279,14 @@ class TestNothingIsDone:
     def test_by_an_unknown_option(self, script, cloud, made):
         done = cloud.run(f"deploy/{script}", "--all", cwd=made)
         assert done.returncode == 2
-        assert "'--all' is no option" in done.stdout
+        assert "unknown option '--all'" in done.stdout
         assert cloud.calls == []
 
     def test_without_a_project(self, script, cloud, made):
-        done = cloud.run(f"deploy/{script}", "--yes", cwd=made, CLOUDSDK_CORE_PROJECT="")
-        assert done.returncode == 2
-        assert "gcloud config set project PROJECT_ID" in done.stdout
+        for wrong in ("", "example.com:shop"):
+            done = cloud.run(f"deploy/{script}", "--yes", cwd=made, CLOUDSDK_CORE_PROJECT=wrong)
+            assert done.returncode == 2
+            assert "gcloud config set project PROJECT_ID" in done.stdout
         assert cloud.changes() == []
 
 
@@ -222,3 +315,67 @@ def test_the_names_that_follow_from_the_services_are_allowed(length, render):
     assert len(accounts) == 2
     assert all(6 <= len(account) <= 30 for account in accounts)
     assert [len(words[5]) <= 40 for words in creations if words[2] == "redis"] == [True]
+
+
+class TestCheck:
+    def test_a_project_that_is_set_up_lacks_a_deployment_only(self, cloud, made):
+        setup(cloud, made)
+        before = memory(cloud)
+        done = cloud.run("deploy/check", cwd=made)
+        assert done.returncode == 1
+        assert missing(done) == {"the service is not deployed": "deploy/now"}
+        assert memory(cloud) == before
+        assert len(done.stdout.splitlines()) < 40, "one screen"
+
+    def test_an_empty_project_is_told_to_be_set_up(self, cloud, made):
+        done = cloud.run("deploy/check", cwd=made)
+        assert done.returncode == 1
+        assert set(missing(done).values()) >= {"deploy/setup"}
+        assert len(missing(done)) > 8
+
+    @pytest.mark.parametrize(
+        ("where", "role", "says"),
+        [
+            (f"projects/{PROJECT}", "roles/run.admin", "roles/run.admin in the project for the build"),
+            (f"{ACCOUNTS}/{RUNTIME}", "roles/iam.serviceAccountUser", "on the app's account for the build"),
+            (f"{ACCOUNTS}/{BUILD}", "roles/iam.serviceAccountOpenIdTokenCreator", "on its own account for the build"),
+            (
+                f"projects/{PROJECT}/secrets/{SERVICE}-redis-url",
+                "roles/secretmanager.secretAccessor",
+                f"the app may not read the secret {SERVICE}-redis-url",
+            ),
+        ],
+        ids=str,
+    )
+    def test_a_role_that_was_taken_away_is_named(self, where, role, says, cloud, made, set_up):
+        set_up(cloud, REDIS)
+        bindings = cloud.policies[where]["bindings"]
+        cloud.policies[where]["bindings"] = [binding for binding in bindings if binding["role"] != role]
+        found = missing(cloud.run("deploy/check", cwd=made))
+        assert [mend for what, mend in found.items() if says in what] == ["deploy/setup"], found
+        assert len(found) == 2, found
+
+    def test_an_organization_that_forbids_public_services_is_named(self, cloud, made, set_up):
+        set_up(cloud, REDIS)
+        cloud.enabled.add("orgpolicy.googleapis.com")
+        assert "the organization allows public services" in cloud.run("deploy/check", cwd=made).stdout
+        cloud.constraints.add("run.managed.requireInvokerIam")
+        found = missing(cloud.run("deploy/check", cwd=made))
+        assert any("the organization forbids public services" in what for what in found)
+
+    def test_somebody_who_may_see_nothing_is_told_so(self, cloud, made):
+        cloud.policies[f"projects/{PROJECT}"] = {"bindings": []}
+        done = cloud.run("deploy/check", cwd=made)
+        assert done.returncode == 1
+        assert "the project cannot be seen" in done.stdout
+        assert "gcloud auth login" in done.stdout
+
+
+def missing(done):
+    """List what deploy/check says that is missing, with the command that mends it."""
+    lines = done.stdout.splitlines()
+    found = {}
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith("  MISSING  "):
+            found[line.removeprefix("  MISSING  ")] = after.strip().removeprefix("-> ")
+    return found

@@ -1,7 +1,7 @@
 """The third step of cloudbuild.yaml: tries the candidate as a visitor would, before it gets traffic.
 
 Requests the first page, /ping and, over the WebSocket, the state of a new tab. Runs in the app's own image. The build
-goes on when this fails, so that deploy/traffic can remove the candidate's address: .candidate/passed tells it the result.
+goes on when this fails, so that deploy/traffic can remove the candidate's address; .candidate/passed is the result.
 """
 
 import json

@@ -1,13 +1,16 @@
 """Runs the steps of a rendered cloudbuild.yaml here, in order, as Cloud Build does.
 
 The steps of Google's builder images run on this machine: the docker one with the real Docker Engine, the gcloud one
-with the real gcloud on the stand-in for Google's API. Every other step runs in its image.
+with the real gcloud on the stand-in for Google's API, as the build's account, whose tokens come from the metadata server.
+Every other step runs in its image.
 """
 
+import io
 import os
 import re
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +21,7 @@ import engine
 import house
 import yaml
 from google_cloud import PROJECT, GoogleCloud
+from google_cloud.resources import created
 from house import free_port, listens, until
 
 SUBSTITUTION = re.compile(r"\$\$|\$\{(\w+)\}|\$(\w+)")
@@ -74,7 +78,7 @@ def resolve(file: Path, build_id: str, **given: str) -> dict[str, Any]:
     return resolved
 
 
-def upload(project: Path, workspace: Path, cloud: GoogleCloud) -> None:
+def submit(project: Path, workspace: Path, cloud: GoogleCloud) -> None:
     """Copy what `gcloud builds submit` would upload, by the rules of .gcloudignore."""
     listed = cloud.run("gcloud", "meta", "list-files-for-upload", project, cwd=project)
     assert listed.returncode == 0, listed.stdout
@@ -85,8 +89,20 @@ def upload(project: Path, workspace: Path, cloud: GoogleCloud) -> None:
             shutil.copy2(project / name, target)
 
 
+def fetch(cloud: GoogleCloud, source: dict[str, Any], account: str, workspace: Path) -> None:
+    """Unpack what was uploaded for a build, which its account has to be allowed to read.
+
+    Raises:
+        RefusedError: If it is not.
+    """
+    stored = source["storageSource"]
+    cloud.require(f"serviceAccount:{account}", "storage.objects.get", f"b/{stored['bucket']}")
+    with tarfile.open(fileobj=io.BytesIO(cloud.objects[f"b/{stored['bucket']}/o/{stored['object']}"])) as archive:
+        archive.extractall(workspace, filter="data")
+
+
 def run(project: Path, workspace: Path, cloud: GoogleCloud, *, environment: dict[str, str], **given: str) -> Build:
-    """Run a build to its end or to its first step that fails.
+    """Submit a project and run its build to the end.
 
     Args:
         project: The checkout.
@@ -95,17 +111,28 @@ def run(project: Path, workspace: Path, cloud: GoogleCloud, *, environment: dict
         environment: More that the steps find in their environment.
         given: Substitutions, as by `--substitutions`.
     """
-    build = Build(workspace.name)
     workspace.mkdir(mode=0o755)
-    upload(project, workspace, cloud)
+    submit(project, workspace, cloud)
+    cloud.resources.setdefault(
+        f"projects/{PROJECT}/locations/global/builds/{workspace.name}", {"id": workspace.name, "createTime": created()}
+    )
+    return run_steps(workspace, cloud, environment=environment, **given)
+
+
+def run_steps(workspace: Path, cloud: GoogleCloud, *, environment: dict[str, str], **given: str) -> Build:
+    """Run a build's steps to the last or to the first that fails and may not; for the arguments see `run`."""
+    build = Build(workspace.name)
     config = resolve(workspace / "cloudbuild.yaml", build.id, **given)
-    tools = wrapped_docker(workspace.parent / "tools")
+    account = config["serviceAccount"].rpartition("/")[2]
+    member = f"serviceAccount:{account}"
+    cloud.require(member, "logging.logEntries.create", f"projects/{PROJECT}")
+    tools = wrapped_docker(workspace.parent / "tools", allowed=can_push(cloud, member, config))
     variables = dict(entry.split("=", 1) for entry in config["options"]["env"]) | environment
     for step in config["steps"]:
         command = [step["entrypoint"], *step["args"]]
-        path = f"{tools}:{os.environ['PATH']}"
-        if "/docker:" in step["name"] or "/google-cloud-cli:" in step["name"]:
-            done = cloud.run(*command, cwd=workspace, **variables, PATH=path)
+        if step["name"].startswith(("gcr.io/cloud-builders/docker", "gcr.io/google.com/cloudsdktool/google-cloud-cli")):
+            path = f"{tools}:{cloud.environment()['PATH']}"
+            done = cloud.run(*command, cwd=workspace, account=account, **variables, PATH=path)
         else:
             options = [f"--env={name}={value}" for name, value in variables.items()]
             done = house.run(
@@ -116,20 +143,32 @@ def run(project: Path, workspace: Path, cloud: GoogleCloud, *, environment: dict
             )
         build.steps.append(step["id"])
         build.log += f"=== {step['id']}\n{done.stdout}"
-        if done.returncode != 0:
+        if done.returncode != 0 and not step.get("allowFailure"):
             build.succeeded = False
             break
     return build
 
 
-def wrapped_docker(folder: Path) -> Path:
-    """Put a `docker` into a folder that gives builds the options that they have here."""
+def can_push(cloud: GoogleCloud, member: str, config: dict[str, Any]) -> bool:
+    """Tell whether a build's account may push to the repository of its image, wherever the registry is here."""
+    region = next(entry.partition("=")[2] for entry in config["options"]["env"] if entry.startswith("REGION="))
+    image = next(entry.partition("=")[2] for entry in config["options"]["env"] if entry.startswith("IMAGE="))
+    repository = f"projects/{PROJECT}/locations/{region}/repositories/{image.split('/')[-1]}"
+    return cloud.may(member, "artifactregistry.repositories.uploadArtifacts", repository)
+
+
+def wrapped_docker(folder: Path, *, allowed: bool) -> Path:
+    """Put a `docker` into a folder that gives builds the options that they have here, and pushes if that is allowed."""
     folder.mkdir(exist_ok=True)
     script = folder / "docker"
     options = " ".join(engine.build_options())
     script.write_text(
         "#!/bin/sh\n"
-        'command=$1\nshift\n[ "$command" = build ] || exec '
+        'command=$1\nshift\n'
+        f'if [ "$command" = push ] && [ {int(allowed)} = 0 ]; then\n'
+        '    echo "denied: Permission \'artifactregistry.repositories.uploadArtifacts\' denied on resource" >&2\n'
+        "    exit 1\n"
+        'fi\n[ "$command" = build ] || exec '
         f'{shutil.which(engine.DOCKER)} "$command" "$@"\n'
         f'exec {shutil.which(engine.DOCKER)} build {options} "$@"\n'
     )

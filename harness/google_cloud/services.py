@@ -1,0 +1,171 @@
+"""What the stand-in does with Cloud Run's services: revisions, tags, labels and traffic, by Google's rules.
+
+A revision is started by whatever the test gives for it: a real container where the test is about the app.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from google_cloud.access import NUMBER, PROJECT, RefusedError
+
+if TYPE_CHECKING:
+    from google_cloud import Call, GoogleCloud
+
+Resource = dict[str, Any]
+SERVICES = f"namespaces/{PROJECT}/services"
+REVISIONS = f"namespaces/{PROJECT}/revisions"
+LONGEST = 46
+"""Characters of a tag and a service's name together: the text of Cloud Run's own error."""
+
+
+def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
+    """Create, replace, read, list or delete a service, or read revisions."""
+    if call.method == "POST" and path == SERVICES:
+        path = f"{SERVICES}/{call.body['metadata']['name']}"
+        if path in cloud.resources:
+            raise RefusedError(409, "ALREADY_EXISTS", f"{path} is there already")
+        cloud.resources[path] = deploy(cloud, call, None)
+    elif call.method == "PUT":
+        if cloud.before_put:
+            cloud.before_put(cloud, call)
+        before = cloud.resources[path]
+        based_on, current = call.body["metadata"].get("resourceVersion"), before["metadata"]["resourceVersion"]
+        if based_on and based_on != current:
+            reason = f"Conflict for resource '{path.rpartition('/')[2]}': version '{based_on}' was specified but current"
+            raise RefusedError(409, "ABORTED", f"{reason} version is '{current}'.")
+        cloud.resources[path] = deploy(cloud, call, before)
+    elif call.method == "GET" and path in {SERVICES, REVISIONS}:
+        found = [item for name, item in cloud.resources.items() if name.startswith(f"{path}/")]
+        kind = "ServiceList" if path == SERVICES else "RevisionList"
+        return {"kind": kind, "apiVersion": "serving.knative.dev/v1", "metadata": {}, "items": found}
+    elif path not in cloud.resources:
+        raise RefusedError(404, "NOT_FOUND", f"Resource '{path.rpartition('/')[2]}' of kind 'SERVICE' does not exist.")
+    elif call.method == "DELETE":
+        for name in [name for name in cloud.resources if name.startswith((path, f"{REVISIONS}/"))]:
+            del cloud.resources[name]
+        return {"status": "Success"}
+    return cloud.resources[path]
+
+
+def deploy(cloud: GoogleCloud, call: Call, before: Resource | None) -> Resource:
+    """Make a service what it is wanted to be: start a revision if the template is new, then share out the traffic."""
+    wanted = call.body
+    name = wanted["metadata"]["name"]
+    old = before["status"] if before else {"revisions": {}}
+    generation = before["metadata"]["generation"] + 1 if before else 1
+    template = wanted["spec"]["template"]
+    revision = template["metadata"].get("name") or f"{name}-{generation:05}-abc"
+    check(cloud, call, template, revision)
+    addresses = dict(old["revisions"])
+    problem = old.get("problem", "")
+    known = cloud.resources.get(f"{REVISIONS}/{revision}")
+    if known is None:
+        problem = start(cloud, template, revision, addresses)
+        labels = template["metadata"].get("labels", {}) | {"serving.knative.dev/service": name}
+        state = {"status": "False", "message": problem} if problem else {"status": "True"}
+        cloud.resources[f"{REVISIONS}/{revision}"] = {
+            "kind": "Revision",
+            "apiVersion": "serving.knative.dev/v1",
+            "metadata": {"name": revision, "namespace": NUMBER, "labels": labels, "annotations": {}},
+            "spec": template["spec"],
+            "status": {"conditions": [{"type": "Ready"} | state], "imageDigest": ""},
+        }
+    elif known["spec"] != template["spec"]:
+        raise RefusedError(409, "ABORTED", f"Revision named '{revision}' with different configuration already exists.")
+    ready = revision if revision in addresses else old.get("latestReadyRevisionName", "")
+    url = f"https://{name}-abcdefghij-uc.a.run.app"
+    status = {
+        "observedGeneration": generation,
+        "url": url,
+        "address": {"url": url},
+        "latestCreatedRevisionName": revision,
+        "conditions": conditions(problem),
+        "revisions": addresses,
+        "problem": problem,
+        "traffic": traffic(
+            wanted["spec"].get("traffic") or [{"latestRevision": True, "percent": 100}], ready, addresses
+        ),
+    }
+    if ready:
+        status["latestReadyRevisionName"] = ready
+    metadata = wanted["metadata"] | {"generation": generation, "resourceVersion": f"v{generation}", "uid": "1"}
+    return wanted | {"metadata": metadata, "status": status}
+
+
+def check(cloud: GoogleCloud, call: Call, template: Resource, revision: str) -> None:
+    """Check a service that is wanted against Cloud Run's rules.
+
+    Raises:
+        RefusedError: If it breaks one.
+    """
+    name = call.body["metadata"]["name"]
+    account = f"projects/{PROJECT}/serviceAccounts/{template['spec'].get('serviceAccountName', '')}"
+    if not cloud.may(call.caller, "iam.serviceAccounts.actAs", account):
+        email = account.rpartition("/")[2]
+        reason = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} (or it may not exist)."
+        raise RefusedError(403, "PERMISSION_DENIED", reason)
+    if len(revision) > 63:  # noqa: PLR2004 - as for every DNS label
+        raise RefusedError(400, "INVALID_ARGUMENT", f"metadata.name: {revision} has more than 63 characters")
+    for target in call.body["spec"].get("traffic", []):
+        if len(target.get("tag") or "") + len(name) > LONGEST:
+            raise RefusedError(400, "INVALID_ARGUMENT", "Traffic tag and service name together exceed 46 characters.")
+        wanted = target.get("revisionName")
+        if wanted and wanted != revision and f"{REVISIONS}/{wanted}" not in cloud.resources:
+            raise RefusedError(404, "NOT_FOUND", f"Revision '{wanted}' does not exist.")
+    if sum(target.get("percent") or 0 for target in call.body["spec"].get("traffic", [])) not in {0, 100}:
+        raise RefusedError(400, "INVALID_ARGUMENT", "Traffic percentages must add up to 100.")
+    probe = template["spec"]["containers"][0].get("livenessProbe", {})
+    if not 0 <= probe.get("initialDelaySeconds", 0) <= 3600:  # noqa: PLR2004
+        raise RefusedError(400, "INVALID_ARGUMENT", "livenessProbe.initialDelaySeconds must be from 0 to 3600.")
+    open_to_all = call.body["metadata"].get("annotations", {}).get("run.googleapis.com/invoker-iam-disabled", "")
+    if open_to_all.lower() == "true":
+        # Turning the check off takes the permission to say who may enter:
+        # https://cloud.google.com/run/docs/authenticating/public
+        service = f"projects/{PROJECT}/locations/us-central1/services/{name}"
+        cloud.require(call.caller, "run.services.setIamPolicy", service)
+        if "run.managed.requireInvokerIam" in cloud.constraints:
+            reason = "Operation denied by org policy: [\"constraints/run.managed.requireInvokerIam\"]"
+            raise RefusedError(400, "FAILED_PRECONDITION", reason)
+
+
+def start(cloud: GoogleCloud, template: Resource, revision: str, addresses: dict[str, str]) -> str:
+    """Start a revision as its own account; note its address, or return what went wrong."""
+    container = template["spec"]["containers"][0]
+    member = f"serviceAccount:{template['spec'].get('serviceAccountName', '')}"
+    for entry in container.get("env", []):
+        key = entry.get("valueFrom", {}).get("secretKeyRef")
+        if key and not cloud.may(member, "secretmanager.versions.access", f"projects/{PROJECT}/secrets/{key['name']}"):
+            email = member.partition(":")[2]
+            return (
+                f"Permission denied on secret: projects/{NUMBER}/secrets/{key['name']}/versions/{key['key']} for Revision"
+                f" service account {email}. The service account used must be granted the 'Secret Manager Secret Accessor'"
+                " role (roles/secretmanager.secretAccessor) at the secret, project or higher level."
+            )
+    try:
+        addresses[revision] = cloud.start(json.loads(json.dumps(container)))
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+def conditions(problem: str) -> list[Resource]:
+    """Tell gcloud, which waits for it, whether the service is ready."""
+    state = {"status": "False", "reason": "RevisionFailed", "message": problem} if problem else {"status": "True"}
+    return [
+        {"type": "Ready"} | state,
+        {"type": "ConfigurationsReady"} | state,
+        {"type": "RoutesReady", "status": "True"},
+    ]
+
+
+def traffic(targets: list[Resource], ready: str, addresses: dict[str, str]) -> list[Resource]:
+    """Resolve the targets that gcloud sent: `latestRevision` is the newest one that started, a tag is an address."""
+    shares = []
+    for target in targets:
+        revision = ready if target.get("latestRevision") else target["revisionName"]
+        if revision:
+            share = {key: value for key, value in target.items() if value is not None} | {"revisionName": revision}
+            shares.append(share | {"url": addresses.get(revision, "")} if target.get("tag") else share)
+    return shares

@@ -1,0 +1,26 @@
+# shellcheck shell=bash disable=SC2034 # the scripts that read this file use what it sets
+# What the steps of the build share that deploy a revision and switch traffic to it.
+
+: "${PROJECT_ID:?cloudbuild.yaml sets it}" "${REGION:?}" "${SERVICE:?}" "${BUILD_ID:?}"
+on=(--project="$PROJECT_ID" --region="$REGION")
+suffix=b${BUILD_ID:0:8}
+revision=$SERVICE-$suffix
+
+# Runs a command that changes the service, and again if another build changed it at the same moment: Cloud Run rejects a
+# change that was based on an older state.
+unless_changed_meanwhile() {
+    local output status attempt
+    for attempt in 1 2 3 4 5; do
+        status=0
+        { output=$("$@" 2>&1 >&3 3>&-) || status=$?; } 3>&1
+        printf '%s\n' "$output" >&2
+        if ((status == 0)) || ! [[ $output =~ Conflict|ABORTED ]]; then break; fi
+        sleep "$attempt"
+    done
+    return "$status"
+}
+
+# Removes the address of a candidate; without it nobody can open the revision.
+remove_tag() { # tag
+    unless_changed_meanwhile gcloud run services update-traffic "$SERVICE" "${on[@]}" --quiet --remove-tags="$1" || say "the tag $1 could not be removed; the next build does it."
+}
