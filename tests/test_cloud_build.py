@@ -1,4 +1,4 @@
-"""From a checkout to visitors: the steps of cloudbuild.yaml in order, with the real Docker Engine and a real registry.
+"""From a checkout to traffic: the steps of cloudbuild.yaml in order, with the real Docker Engine and a real registry.
 
 Google's API is a stand-in, and the Cloud Run behind it starts each revision as a real container on the loopback.
 """
@@ -6,16 +6,14 @@ Google's API is a stand-in, and the Cloud Run behind it starts each revision as 
 import json
 import re
 
-from google_cloud import builds as cloud_build
 import pytest
-from google_cloud import PROJECT
 from engine import Container, alone, bases, docker, ours
+from google_cloud import builds as cloud_build
 from house import get, listens, until
 
 pytestmark = pytest.mark.slow
 
 SERVICE = "my-reflex-app"
-INVOKERS = f"projects/{PROJECT}/locations/us-central1/services/{SERVICE}"
 
 
 @pytest.fixture
@@ -28,7 +26,7 @@ def containers():
 
 
 @pytest.fixture
-def run(cloud, containers, tmp_path):
+def run(cloud, containers, set_up, tmp_path):
     """Run a build of a project, with an empty cache as on Cloud Build, and Cloud Run's stand-in on real containers."""
 
     def start(description):
@@ -42,6 +40,8 @@ def run(cloud, containers, tmp_path):
             msg = f"The container failed to start and listen on the port defined by PORT={container.port}"
             raise RuntimeError(msg)
         return container.url
+
+    set_up(cloud)
 
     def build(project, build_id, registry, **given):
         cloud.start = start
@@ -77,9 +77,10 @@ def test_three_deployments(cloud, containers, project, run, tmp_path):
         first = run(made, "11111111-by-hand", registry)
         assert first.succeeded, first.log
         assert first.steps == ["image", "candidate", "trial", "traffic"]
-        assert re.findall(r"trial: (\w+): good", first.log) == ["page", "ping", "event"]
+        assert re.findall(r"trial: (\w+): passed", first.log) == ["page", "ping", "event"]
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b11111111": 100}
-        assert cloud.members(INVOKERS, "roles/run.invoker") == ["allUsers"]
+        assert cloud.is_open(SERVICE)
+        assert cloud.tags(SERVICE) == {}
         assert get(f"{containers[0].url}/")[0] == 200
 
         # The second: a changed line, a commit; nothing is installed again, though the machine is a new one.
@@ -99,18 +100,19 @@ def test_three_deployments(cloud, containers, project, run, tmp_path):
         assert '"org.opencontainers.image.revision":"c0ffee"' in labels
         assert '"org.opencontainers.image.source":"https://github.com/OWNER/REPOSITORY"' in labels
 
-        # The third: an app that does not start. The visitors stay.
+        # The third: an app that does not start. The revision before keeps serving, and no address of the new one is left.
         forget_a_setting(made)
         third = run(made, "33333333-broken", registry)
         assert not third.succeeded
-        assert third.steps == ["image", "candidate", "trial"]
-        assert "The visitors stay where they are" in third.log
+        assert third.steps == ["image", "candidate", "trial", "traffic"]
+        assert "The current revision keeps serving" in third.log
+        assert cloud.tags(SERVICE) == {}
         assert re.search(r"trial: (page|ping): .*(refused|502|503|reset|closed)", third.log, re.IGNORECASE), third.log
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
         assert get(f"{containers[1].url}/ping")[0] == 200
 
 
-def test_an_app_that_does_not_start_never_gets_its_first_visitor(cloud, project, run, tmp_path):
+def test_an_app_that_does_not_start_never_gets_its_first_traffic(cloud, project, run, tmp_path):
     made = project({"startup": "backend-first", "server": "uvicorn"})
     forget_a_setting(made)
     with cloud_build.registry(tmp_path / "registry") as registry:
@@ -119,7 +121,7 @@ def test_an_app_that_does_not_start_never_gets_its_first_visitor(cloud, project,
     assert build.steps == ["image", "candidate"]
     assert "failed to start and listen on the port" in build.log
     assert cloud.traffic(SERVICE) == {}
-    assert cloud.members(INVOKERS, "roles/run.invoker") == []
+    assert not cloud.is_open(SERVICE)
 
 
 def forget_a_setting(project):
@@ -135,3 +137,13 @@ def installs(log):
         steps = dict(re.findall(r"^#(\d+) \[.*\] (RUN (?:uv venv|bun install|python -c).*)$", build, re.MULTILINE))
         found |= {command for step, command in steps.items() if f"#{step} CACHED" not in build}
     return sorted(found)
+
+
+def test_without_the_right_to_push_the_build_fails_with_googles_words(cloud, project, run, tmp_path):
+    images = f"projects/my-project-123/locations/us-central1/repositories/{SERVICE}"
+    cloud.policies[images] = {"bindings": []}
+    with cloud_build.registry(tmp_path / "registry") as registry:
+        build = run(project(), "55555555-denied", registry)
+    assert not build.succeeded
+    assert build.steps == ["image"]
+    assert "Permission 'artifactregistry.repositories.uploadArtifacts' denied" in build.log

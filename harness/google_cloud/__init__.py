@@ -79,6 +79,7 @@ class GoogleCloud:
     resources: dict[str, Resource] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
     policies: dict[str, Resource] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
     enabled: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
@@ -110,6 +111,7 @@ class GoogleCloud:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # an answer in two packets would wait 40 ms between them
 
             def answer(self) -> None:
                 data = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -197,7 +199,9 @@ class GoogleCloud:
         return {share["tag"]: share["revisionName"] for share in self.service(name)["status"]["traffic"] if "tag" in share}
 
     def is_open(self, name: str, region: str = "us-central1") -> bool:
-        """Tell whether anybody may open a service."""
+        """Tell whether a service exists and anybody may open it."""
+        if f"namespaces/{PROJECT}/services/{name}" not in self.resources:
+            return False
         notes = self.service(name)["metadata"].get("annotations", {})
         granted = self.members(f"projects/{PROJECT}/locations/{region}/services/{name}", "roles/run.invoker")
         return notes.get("run.googleapis.com/invoker-iam-disabled", "").lower() == "true" or "allUsers" in granted
@@ -208,8 +212,8 @@ class GoogleCloud:
         return sorted(member for binding in bindings if binding["role"] == role for member in binding["members"])
 
     def may(self, member: str, permission: str, resource: str) -> bool:
-        """Tell whether a member has a permission on a resource."""
-        return access.holds(self.policies, member, permission, resource)
+        """Tell whether a member, or one of several identities of a caller, has a permission on a resource."""
+        return any(access.holds(self.policies, one, permission, resource) for one in member.split())
 
     def changes(self) -> list[Call]:
         """List the requests that change something."""

@@ -119,8 +119,18 @@ def run(project: Path, workspace: Path, cloud: GoogleCloud, *, environment: dict
     return run_steps(workspace, cloud, environment=environment, **given)
 
 
-def run_steps(workspace: Path, cloud: GoogleCloud, *, environment: dict[str, str], **given: str) -> Build:
-    """Run a build's steps to the last or to the first that fails and may not; for the arguments see `run`."""
+def run_steps(
+    workspace: Path, cloud: GoogleCloud, *, environment: dict[str, str], image: str = "", **given: str
+) -> Build:
+    """Run a build's steps to the last or to the first that fails and may not.
+
+    Args:
+        workspace: The build's folder, with the source in it; its name is the build's ID.
+        cloud: What gcloud talks to.
+        environment: More that the steps find in their environment.
+        image: The image that the steps of the app's own image run in; the one that the build made if it is empty.
+        given: Substitutions, as by `--substitutions`.
+    """
     build = Build(workspace.name)
     config = resolve(workspace / "cloudbuild.yaml", build.id, **given)
     account = config["serviceAccount"].rpartition("/")[2]
@@ -138,7 +148,7 @@ def run_steps(workspace: Path, cloud: GoogleCloud, *, environment: dict[str, str
             done = house.run(
                 *(engine.DOCKER, "run", "--rm", "--network=host", f"--volume={workspace}:/workspace"),
                 *("--workdir=/workspace", "--env=HOME=/builder/home", *options),
-                *(f"--entrypoint={command[0]}", step["name"], *command[1:]),
+                *(f"--entrypoint={command[0]}", image or step["name"], *command[1:]),
                 cwd=workspace,
             )
         build.steps.append(step["id"])

@@ -58,7 +58,7 @@ def respond(cloud: GoogleCloud, call: Call, path: str, verb: str | None) -> Reso
         (call.api == "serviceusage", enable),
         (call.api == "secretmanager" and ("/versions/" in path or verb == "addVersion"), secret_version),
         (call.api == "iamcredentials", impersonate),
-        (call.api == "logging", lambda *_: {"entries": []}),
+        (call.api == "logging", log_entries),
         (call.api == "orgpolicy", organization_policy),
         (call.api == "cloudbilling", lambda *_: {"billingEnabled": True}),
         (call.api == "storage" and call.query.get("alt") == "media", download),
@@ -80,6 +80,13 @@ def enable(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     if call.method == "GET" and path.endswith("/services"):
         return {"services": [{"config": {"name": name}, "state": "ENABLED"} for name in sorted(cloud.enabled)]}
     return DONE | {"state": "ENABLED" if path.rpartition("/")[2] in cloud.enabled else "DISABLED"}
+
+
+def log_entries(cloud: GoogleCloud, call: Call, _: str) -> Resource:
+    """List the lines of a build's log, the newest first."""
+    build = re.search(r"build_id=(\S+)", call.body["filter"])[1]
+    lines = cloud.logs.get(build, "").splitlines()[::-1][: call.body.get("pageSize", 1000)]
+    return {"entries": [{"textPayload": line, "insertId": str(number)} for number, line in enumerate(lines)]}
 
 
 def organization_policy(cloud: GoogleCloud, _: Call, path: str) -> Resource:
@@ -177,6 +184,7 @@ def build(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
     Raises:
         RefusedError: If not. https://cloud.google.com/build/docs/securing-builds/configure-user-specified-service-accounts
     """
+    call.body["serviceAccount"] = call.body["serviceAccount"].replace("${PROJECT_ID}", PROJECT)
     account = f"projects/{PROJECT}/serviceAccounts/{call.body['serviceAccount'].rpartition('/')[2]}"
     if not cloud.may(call.caller, "iam.serviceAccounts.actAs", account):
         raise RefusedError(403, "PERMISSION_DENIED", f"caller does not have permission to act as service account {account}")

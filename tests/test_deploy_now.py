@@ -1,0 +1,269 @@
+"""The whole way, from an empty Google Cloud project to an open page: by hand, by a push to a trigger, from GitHub.
+
+Real: gcloud, git, the app's image in a container for each revision, the trial. A stand-in: Google's API, which rejects
+what Google rejects. The image is built once for each kind of project; tests/test_cloud_build.py builds it in the build.
+"""
+
+import json
+import subprocess
+
+import pytest
+import yaml
+from engine import Container, build, docker
+from google_cloud import NUMBER, PROJECT, access, metadata
+from google_cloud import builds as cloud_build
+from history import commit
+from house import get, listens, must_run, until
+from variants import name
+
+pytestmark = pytest.mark.slow
+
+SERVICE = "my-reflex-app"
+KINDS = [
+    {"public": public, "state_store": store}
+    for public, store in [(True, "disk"), (False, "disk"), (True, "redis"), (False, "redis")]
+]
+POOL = f"projects/{NUMBER}/locations/global/workloadIdentityPools/{SERVICE}-github/providers/github"
+
+
+class Google:
+    """What runs builds and revisions behind the stand-in's API."""
+
+    def __init__(self, cloud, folder, image, redis_url):
+        self.cloud, self.folder, self.image, self.redis_url = cloud, folder, image, redis_url
+        self.containers, self.failures = [], []
+        cloud.start, cloud.builder = self.start, self.build
+
+    def start(self, description):
+        environment = {
+            entry["name"]: entry.get("value", self.redis_url)
+            for entry in description.get("env", [])
+        }
+        container = Container(self.image, **environment)
+        self.containers.append(container)
+        until(lambda: listens(container.port) or container.state("Running") != "true", 60)
+        if not listens(container.port):
+            raise RuntimeError(container.log)
+        return container.url
+
+    def build(self, cloud, number, resource):
+        """Run a build that was created, in a thread of its own, and note its result."""
+        workspace = self.folder / number
+        workspace.mkdir()
+        try:
+            resource["status"] = "WORKING"
+            account = resource["serviceAccount"].rpartition("/")[2]
+            if "source" in resource:
+                cloud_build.fetch(cloud, resource["source"], account, workspace)
+            else:
+                must_run("git", "clone", "--quiet", resource["repository"], workspace, cwd=self.folder)
+            (workspace / "deploy/image").write_text("echo built before\n")
+            given = resource.get("substitutions", {})
+            environment = {"TRIAL_SECONDS": "60"}
+            done = cloud_build.run_steps(workspace, cloud, environment=environment, image=self.image, **given)
+            cloud.logs[number] = done.log
+            resource["status"] = "SUCCESS" if done.succeeded else "FAILURE"
+        except (access.RefusedError, AssertionError, KeyError, OSError) as error:
+            self.failures.append(error)
+            resource["status"] = "FAILURE"
+
+    @property
+    def log(self):
+        return "\n".join([*self.cloud.logs.values(), *map(str, self.failures)])
+
+
+@pytest.fixture
+def google(cloud, project, redis_url, tmp_path):
+    made = {}
+
+    def get(answers):
+        made["project"] = project(answers | {"github_actions": True})
+        must_run("git", "init", "-q", "--initial-branch=main", cwd=made["project"])
+        must_run("git", "remote", "add", "origin", "https://github.com/OWNER/REPOSITORY", cwd=made["project"])
+        commit(made["project"], "Start")
+        image = f"now-{answers['state_store']}:test"
+        build(made["project"], image)
+        made["google"] = Google(cloud, tmp_path, image, redis_url)
+        return made["google"], made["project"]
+
+    yield get
+    for container in made["google"].containers if "google" in made else []:
+        container.__exit__()
+
+
+def by_hand(google, project):
+    return google.cloud.run("deploy/now", cwd=project)
+
+
+def by_trigger(google, project):
+    """Push to main: Cloud Build runs the trigger's configuration of what was pushed."""
+    cloud = google.cloud
+    (trigger,) = (item for path, item in cloud.resources.items() if "/triggers/" in path)
+    assert trigger["github"]["push"]["branch"] == "^main$"
+    number = f"{len(cloud.logs) + 1:08x}-trigger"
+    resource = {
+        "serviceAccount": trigger["serviceAccount"],
+        "repository": str(project),
+        "createTime": cloud_build.created(),
+        "substitutions": trigger["substitutions"] | {"COMMIT_SHA": "c0ffee"},
+    }
+    cloud.resources[f"projects/{PROJECT}/locations/global/builds/{number}"] = resource
+    google.build(cloud, number, resource)
+    code = 0 if resource["status"] == "SUCCESS" else 1
+    return subprocess.CompletedProcess([], code, stdout=google.log)
+
+
+def from_github(google, project, **claims):
+    """Run the workflow's step as on a runner: with GitHub's token for the repository, and no key."""
+    workflow = yaml.safe_load((project / ".github/workflows/deploy.yml").read_text())
+    (step,) = (step for step in workflow["jobs"]["deploy"]["steps"] if "run" in step)
+    claims = {"repository_id": "42", "ref": "refs/heads/main", "sub": "repo:OWNER/REPOSITORY"} | claims
+    token = google.folder / "github-token"
+    token.write_text(metadata.unsigned(claims))
+    email = f"{SERVICE}-build@{PROJECT}.iam.gserviceaccount.com"
+    # As google-github-actions/auth writes it, into the checkout.
+    credentials = project / "gha-creds-0123456789abcdef.json"
+    credentials.write_text(
+        json.dumps(
+            {
+                "type": "external_account",
+                "audience": f"//iam.googleapis.com/{POOL}",
+                "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+                "token_url": "http://sts.google.test/v1/token",
+                "service_account_impersonation_url": (
+                    f"http://iamcredentials.google.test/v1/projects/-/serviceAccounts/{email}:generateAccessToken"
+                ),
+                "credential_source": {"file": str(token)},
+            }
+        )
+    )
+    environment = google.cloud.environment()
+    del environment["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"]
+    environment |= {"CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(credentials), "GITHUB_SHA": "c0ffee"}
+    environment |= {"CLOUDSDK_CONFIG": str(google.folder / "config-github"), "PROJECT_ID": PROJECT}
+    return cloud_build.house.run("bash", "-c", step["run"], cwd=project, **environment)
+
+
+@pytest.mark.parametrize("way", [by_hand, by_trigger, from_github], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("answers", KINDS, ids=name)
+def test_from_an_empty_project_to_traffic_and_again(way, answers, cloud, google):
+    running, project = google(answers)
+    options = {by_hand: [], by_trigger: ["--trigger"], from_github: ["--github"]}[way]
+    done = cloud.run("deploy/setup", "--yes", *options, cwd=project, REPOSITORY_ID="42")
+    assert done.returncode == 0, done.stdout
+    assert "deploy/now" in done.stdout.splitlines()[-2]
+    for number in (1, 2):
+        done = way(running, project)
+        assert done.returncode == 0, f"{done.stdout}\n{running.log}"
+        assert len(cloud.traffic(SERVICE)) == 1
+        assert cloud.tags(SERVICE) == {}
+        assert cloud.is_open(SERVICE) == answers["public"]
+        (serving,) = cloud.traffic(SERVICE)
+        address = cloud.service(SERVICE)["status"]["revisions"][serving]
+        assert get(f"{address}/")[0] == 200
+        assert get(f"{address}/ping")[0] == 200
+        assert len(running.containers) == number
+        if way is not by_trigger:
+            assert f"Deployed: {cloud.service(SERVICE)['status']['url']}" in done.stdout
+            assert ("gcloud run services proxy" in done.stdout) == (not answers["public"])
+    assert not any("gha-creds" in member for member in uploaded(cloud))
+    if answers["public"]:
+        checked = cloud.run("deploy/check", cwd=project)
+        assert checked.returncode == 0, checked.stdout
+
+
+def uploaded(cloud):
+    """List the files of all that `gcloud builds submit` uploaded."""
+    names = []
+    for content in cloud.objects.values():
+        listed = subprocess.run(["tar", "--list", "--gzip"], input=content, capture_output=True, check=True)
+        names += listed.stdout.decode().splitlines()
+    return names
+
+
+class TestGitHub:
+    @pytest.fixture
+    def prepared(self, cloud, google):
+        running, project = google(KINDS[0])
+        done = cloud.run("deploy/setup", "--yes", "--github", cwd=project, REPOSITORY_ID="42")
+        assert done.returncode == 0, done.stdout
+        return running, project
+
+    @pytest.mark.parametrize(
+        "claims",
+        [{"repository_id": "43"}, {"ref": "refs/heads/feature"}, {"ref": "refs/pull/1/merge"}],
+        ids=str,
+    )
+    def test_another_repository_or_branch_does_not_get_in(self, claims, cloud, prepared):
+        before = len(cloud.changes())
+        done = from_github(*prepared, **claims)
+        assert done.returncode != 0
+        assert "rejected by the attribute condition" in done.stdout
+        assert len(cloud.changes()) == before
+
+    @pytest.mark.parametrize(
+        ("where", "role", "says"),
+        [
+            (f"b/{PROJECT}-{SERVICE}-source", "roles/storage.admin", "storage.objects.create|storage.buckets.get"),
+            (f"projects/{PROJECT}", "roles/cloudbuild.builds.editor", "cloudbuild.builds.create"),
+        ],
+    )
+    def test_without_a_role_it_fails_with_googles_words(self, where, role, says, cloud, prepared):
+        bindings = cloud.policies[where]["bindings"]
+        cloud.policies[where]["bindings"] = [binding for binding in bindings if binding["role"] != role]
+        done = from_github(*prepared)
+        assert done.returncode != 0
+        assert any(word in done.stdout for word in says.split("|")) or "permission" in done.stdout.lower(), done.stdout
+
+
+class TestFailures:
+    def test_a_project_without_a_set_up_is_told_to_run_it(self, cloud, project):
+        made = project()
+        done = cloud.run("deploy/now", cwd=made)
+        assert done.returncode == 1
+        assert "Run deploy/setup" in done.stdout
+        assert cloud.changes() == []
+
+    def test_a_build_that_fails_is_reported_with_its_log(self, cloud, google):
+        running, project = google(KINDS[0])
+        cloud.run("deploy/setup", "--yes", cwd=project)
+
+        def refuse(_):
+            msg = "The user-provided container failed to start and listen on the port defined by PORT=8080"
+            raise RuntimeError(msg)
+
+        cloud.start = refuse
+        done = by_hand(running, project)
+        assert done.returncode == 1
+        assert "the build ended with FAILURE; the current revision keeps serving" in done.stdout
+        assert "failed to start and listen on the port" in done.stdout, "the end of the build's log"
+        assert "deploy/check" in done.stdout
+        assert not cloud.is_open(SERVICE)
+
+    def test_an_unknown_option_is_named(self, cloud, project):
+        done = cloud.run("deploy/now", "--fast", cwd=project())
+        assert done.returncode == 2
+        assert "unknown option '--fast'" in done.stdout
+        assert cloud.calls == []
+
+
+def test_nothing_secret_is_uploaded(cloud, project):
+    """Whatever lies in the folder of an app: no credentials leave it."""
+    made = project()
+    secret = ["gha-creds-0123.json", ".env", ".env.production", "key.pem", "private.key", "my-project-0a1b2c3d4e5f.json"]
+    inside = ["my_reflex_app/.env", "my_reflex_app/key.pem", "my_reflex_app/gha-creds-1.json", "assets/server.key"]
+    for canary in (*secret, *inside, ".git/config", ".ssh/id_ed25519", ".config/gcloud/credentials.db"):
+        (made / canary).parent.mkdir(parents=True, exist_ok=True)
+        (made / canary).write_text("a-secret\n")
+    (made / "assets/logo.svg").write_text("<svg/>\n")
+    listed = cloud.run("gcloud", "meta", "list-files-for-upload", cwd=made)
+    assert listed.returncode == 0, listed.stdout
+    names = listed.stdout.splitlines()
+    assert not any("a-secret" in (made / path).read_text(errors="replace") for path in names if (made / path).exists())
+    assert {"assets/logo.svg", "Dockerfile", "cloudbuild.yaml", "deploy/candidate", "my_reflex_app/state.py"} <= {*names}
+    # and none is in the image's context
+    image = "canaries:test"
+    build(made, image, "--target=pages")
+    search = "grep --recursive --files-with-matches --exclude-dir=node_modules a-secret /app || test $? = 1"
+    assert docker("run", "--rm", "--entrypoint=sh", image, "-c", search) == ""
+
