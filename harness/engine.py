@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from house import CACHE, free_port, must_run, run, until
+from house import CACHE, digest, free_port, must_run, run, until
 
 HOME = CACHE / "engine"
 """What the test processes tell each other: the Engine that they started, and who may use it."""
@@ -192,6 +192,15 @@ def build(project: Path, tag: str, *options: str) -> str:
     bases(project)
     with alone("builds", shared=True):
         return docker("build", "--progress=plain", *build_options(), *options, "--tag", tag, ".", cwd=project)
+
+
+def built(project: Path) -> str:
+    """Build a project's image unless a test of this run has built the same, and return its name."""
+    image = f"shared:{digest(project, ['.'])}"
+    with alone(f"image-{image.rpartition(':')[2]}"):
+        if run(DOCKER, "image", "inspect", image, cwd=ANYWHERE).returncode != 0:
+            build(project, image)
+    return image
 
 
 def build_options() -> list[str]:

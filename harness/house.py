@@ -71,7 +71,7 @@ def digest(project: Path, names: list[str]) -> str:
     for name in names:
         path = project / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and "__pycache__" not in file.parts:
+            if file.is_file() and not {"__pycache__", ".git", ".venv"} & set(file.parts):
                 total.update(f"{file.relative_to(project)}\0".encode() + file.read_bytes())
     return total.hexdigest()[:16]
 

@@ -27,7 +27,10 @@ def containers():
 
 @pytest.fixture
 def run(cloud, containers, set_up, tmp_path):
-    """Run a build of a project, with an empty cache as on Cloud Build, and Cloud Run's stand-in on real containers."""
+    """Run a build of a project, and Cloud Run's stand-in on real containers.
+
+    With `fresh` the build finds an empty cache, as on Cloud Build.
+    """
 
     def start(description):
         environment = {entry["name"]: entry.get("value", "a-secret") for entry in description.get("env", [])}
@@ -43,12 +46,12 @@ def run(cloud, containers, set_up, tmp_path):
 
     set_up(cloud)
 
-    def build(project, build_id, registry, **given):
+    def build(project, build_id, registry, *, fresh=True, **given):
         cloud.start = start
         bases(project)
         # Nobody else may fill the cache meanwhile.
-        with alone("builds"):
-            if ours():
+        with alone("builds", shared=not fresh):
+            if fresh and ours():
                 # What an image of the build before holds, the cache would keep.
                 tags = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{registry}/*/*").split()
                 if tags:
@@ -116,7 +119,7 @@ def test_an_app_that_does_not_start_never_gets_its_first_traffic(cloud, project,
     made = project({"startup": "backend-first", "server": "uvicorn"})
     forget_a_setting(made)
     with cloud_build.registry(tmp_path / "registry") as registry:
-        build = run(made, "44444444-broken", registry)
+        build = run(made, "44444444-broken", registry, fresh=False)
     assert not build.succeeded
     assert build.steps == ["image", "candidate"]
     assert "failed to start and listen on the port" in build.log
@@ -143,7 +146,7 @@ def test_without_the_right_to_push_the_build_fails_with_googles_words(cloud, pro
     images = f"projects/my-project-123/locations/us-central1/repositories/{SERVICE}"
     cloud.policies[images] = {"bindings": []}
     with cloud_build.registry(tmp_path / "registry") as registry:
-        build = run(project(), "55555555-denied", registry)
+        build = run(project(), "55555555-denied", registry, fresh=False)
     assert not build.succeeded
     assert build.steps == ["image"]
     assert "Permission 'artifactregistry.repositories.uploadArtifacts' denied" in build.log

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 import yaml
-from engine import Container, build, docker
+from engine import Container, build, built, docker
 from google_cloud import NUMBER, PROJECT, access, metadata
 from google_cloud import builds as cloud_build
 from history import commit
@@ -81,8 +81,7 @@ def google(cloud, project, redis_url, tmp_path):
         must_run("git", "init", "-q", "--initial-branch=main", cwd=made["project"])
         must_run("git", "remote", "add", "origin", "https://github.com/OWNER/REPOSITORY", cwd=made["project"])
         commit(made["project"], "Start")
-        image = f"now-{answers['state_store']}:test"
-        build(made["project"], image)
+        image = built(made["project"])
         made["google"] = Google(cloud, tmp_path, image, redis_url)
         return made["google"], made["project"]
 

@@ -37,7 +37,7 @@ def test_a_good_candidate_passes(answers, project):
     with Served(made) as app:
         done = trial(made, app.url, seconds="60")
         assert done.returncode == 0, done.stdout
-        assert done.stdout.count("good, after") == 3
+        assert done.stdout.count("passed, after") == 3
 
 
 def test_a_private_candidate_is_entered_with_the_token(project, tmp_path):
@@ -73,7 +73,7 @@ def test_events_that_are_not_answered_do_not_pass(project):
     with Served(made) as app:
         app.ready()
         done = trial(made, app.url, seconds="5")
-        assert "trial: ping: good" in done.stdout
+        assert "trial: ping: passed" in done.stdout
         assert done.returncode == 1, done.stdout
         assert "event failed" in done.stdout
 
@@ -83,4 +83,4 @@ def test_an_address_where_nobody_is_ends_with_the_reason(project):
     done = trial(made, f"http://localhost:{free_port()}", seconds="3")
     assert done.returncode == 1
     assert "Connection refused" in done.stdout
-    assert "The visitors stay where they are" in done.stdout
+    assert "The current revision keeps serving" in done.stdout
