@@ -44,9 +44,7 @@ IDEAS = [
         Contender(
             "gunicorn's own ASGI worker",
             edits=(
-                Edit(
-                    "start.sh", "--worker-class uvicorn_worker.UvicornWorker", "--worker-class asgi --asgi-loop uvloop"
-                ),
+                Edit("gunicorn.conf.py", '"uvicorn_worker.UvicornWorker"', '"asgi"\nasgi_loop = "uvloop"'),
                 Edit("gunicorn.conf.py", '    "uvicorn.lifespan.on",\n', ""),
                 Edit("gunicorn.conf.py", '    "uvicorn.protocols.http.auto",\n', ""),
                 Edit("gunicorn.conf.py", '    "uvicorn.protocols.websockets.auto",\n', ""),

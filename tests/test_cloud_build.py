@@ -103,7 +103,7 @@ def test_three_deployments(cloud, containers, project, run, tmp_path):
         assert '"org.opencontainers.image.revision":"c0ffee"' in labels
         assert '"org.opencontainers.image.source":"https://github.com/OWNER/REPOSITORY"' in labels
 
-        # The third: an app that does not start. The revision before keeps serving, and no address of the new one is left.
+        # The third: an app that does not start. The one before keeps serving, and no address of it is left.
         forget_a_setting(made)
         third = run(made, "33333333-broken", registry)
         assert not third.succeeded

@@ -30,15 +30,13 @@ class Google:
     """What runs builds and revisions behind the stand-in's API."""
 
     def __init__(self, cloud, folder, image, redis_url):
+        """Be what a test's cloud runs builds and revisions with."""
         self.cloud, self.folder, self.image, self.redis_url = cloud, folder, image, redis_url
         self.containers, self.failures = [], []
         cloud.start, cloud.builder = self.start, self.build
 
     def start(self, description):
-        environment = {
-            entry["name"]: entry.get("value", self.redis_url)
-            for entry in description.get("env", [])
-        }
+        environment = {entry["name"]: entry.get("value", self.redis_url) for entry in description.get("env", [])}
         container = Container(self.image, **environment)
         self.containers.append(container)
         until(lambda: listens(container.port) or container.state("Running") != "true", 60)
@@ -249,7 +247,14 @@ class TestFailures:
 def test_nothing_secret_is_uploaded(cloud, project):
     """Whatever lies in the folder of an app: no credentials leave it."""
     made = project()
-    secret = ["gha-creds-0123.json", ".env", ".env.production", "key.pem", "private.key", "my-project-0a1b2c3d4e5f.json"]
+    secret = [
+        "gha-creds-0123.json",
+        ".env",
+        ".env.production",
+        "key.pem",
+        "private.key",
+        "my-project-0a1b2c3d4e5f.json",
+    ]
     inside = ["my_reflex_app/.env", "my_reflex_app/key.pem", "my_reflex_app/gha-creds-1.json", "assets/server.key"]
     for canary in (*secret, *inside, ".git/config", ".ssh/id_ed25519", ".config/gcloud/credentials.db"):
         (made / canary).parent.mkdir(parents=True, exist_ok=True)
@@ -259,10 +264,11 @@ def test_nothing_secret_is_uploaded(cloud, project):
     assert listed.returncode == 0, listed.stdout
     names = listed.stdout.splitlines()
     assert not any("a-secret" in (made / path).read_text(errors="replace") for path in names if (made / path).exists())
-    assert {"assets/logo.svg", "Dockerfile", "cloudbuild.yaml", "deploy/candidate", "my_reflex_app/state.py"} <= {*names}
+    assert {"assets/logo.svg", "Dockerfile", "cloudbuild.yaml", "deploy/candidate", "my_reflex_app/state.py"} <= {
+        *names
+    }
     # and none is in the image's context
     image = "canaries:test"
     build(made, image, "--target=pages")
     search = "grep --recursive --files-with-matches --exclude-dir=node_modules a-secret /app || test $? = 1"
     assert docker("run", "--rm", "--entrypoint=sh", image, "-c", search) == ""
-

@@ -257,8 +257,18 @@ class TestTwoBuildsAtOnce:
 NEEDED = [
     (f"projects/{PROJECT}", "roles/run.admin", "candidate", "Permission 'run.services.list' denied"),
     (f"projects/{PROJECT}", "roles/cloudbuild.builds.viewer", "candidate", "Permission 'cloudbuild.builds.get' denied"),
-    (f"{ACCOUNTS}/{BUILD}", "roles/iam.serviceAccountOpenIdTokenCreator", "candidate", "No identity token can be obtained"),
-    (f"{ACCOUNTS}/{RUNTIME}", "roles/iam.serviceAccountUser", "candidate", "Permission 'iam.serviceaccounts.actAs' denied"),
+    (
+        f"{ACCOUNTS}/{BUILD}",
+        "roles/iam.serviceAccountOpenIdTokenCreator",
+        "candidate",
+        "No identity token can be obtained",
+    ),
+    (
+        f"{ACCOUNTS}/{RUNTIME}",
+        "roles/iam.serviceAccountUser",
+        "candidate",
+        "Permission 'iam.serviceaccounts.actAs' denied",
+    ),
     (SECRET, "roles/secretmanager.viewer", "candidate", "Permission 'secretmanager.versions.get' denied"),
     (SECRET, "roles/secretmanager.secretAccessor", "candidate", "Permission denied on secret"),
 ]

@@ -8,7 +8,8 @@ from variants import COMBINATIONS, VARIANTS, name
 SHELL = [
     "start.sh",
     *(f"scripts/{name}" for name in ("bootstrap", "build", "dev", "serve", "test", "lock")),
-    *(f"deploy/{name}" for name in ("setup", "now", "check", "teardown", "image", "candidate", "traffic", "lib.sh", "revision.sh")),
+    *(f"deploy/{name}" for name in ("setup", "now", "check", "teardown", "lib.sh")),
+    *(f"deploy/{name}" for name in ("image", "candidate", "traffic", "revision.sh")),
 ]
 
 

@@ -4,10 +4,10 @@ import json
 import os
 import re
 
-from google_cloud import builds as cloud_build
 import pytest
 import yaml
 from google.cloud.devtools import cloudbuild_v1
+from google_cloud import builds as cloud_build
 from variants import COMBINATIONS, HOSTILE_NAMES, SERVERS, VARIANTS, name
 
 #: What each server's project may say of the others: gunicorn runs uvicorn's worker, Reflex itself requires granian.

@@ -94,6 +94,7 @@ WRONG: list[tuple[str, Answers, str]] = [
     ("service_name", {"service_name": "1app"}, "start with"),
     ("service_name", {"service_name": "a" * 50}, "50"),
     ("gcp_project", {"gcp_project": "short"}, "6 to 30"),
+    ("gcp_project", {"gcp_project": "example.com:shop"}, "no domain"),
     ("gcp_project", {"gcp_project": "Has-Capitals"}, "lower-case"),
     ("cpu", {"cpu": "3"}, ""),
     ("memory", {"memory": "8Gi"}, "512Mi to 4Gi"),

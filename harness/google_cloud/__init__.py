@@ -1,4 +1,4 @@
-"""A stand-in for Google Cloud's API on the loopback, for the real gcloud: it rejects what Google rejects, and remembers.
+"""A stand-in for Google Cloud's API on the loopback, for the real gcloud: it rejects what Google rejects.
 
 gcloud reaches it as a proxy, under made-up host names such as run.google.test, so that nothing can leave the machine:
 an address that is not overridden comes here too, is rejected and stands in `strangers`. A person calls with a token of
@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from house import CACHE, run
+
 from google_cloud import access, metadata, resources, services
 from google_cloud.access import NUMBER, PERSON, PROJECT, RefusedError
 from google_cloud.gcloud import fast_gcloud
-from house import CACHE, run
 
 __all__ = ["NUMBER", "PERSON", "PROJECT", "Call", "GoogleCloud", "RefusedError"]
 
@@ -178,9 +179,7 @@ class GoogleCloud:
         token.write_text(metadata.token_of(PERSON))
         return given | {"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token)}
 
-    def run(
-        self, *command: str | Path, cwd: Path, account: str = "", **more: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str | Path, cwd: Path, account: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command whose gcloud talks to this; its output, both streams together, is in `stdout`."""
         return run(*command, cwd=cwd, **(self.environment(account) | more))
 
@@ -196,7 +195,9 @@ class GoogleCloud:
 
     def tags(self, name: str) -> dict[str, str]:
         """Tell which revisions of a service have an address of their own, by its tag."""
-        return {share["tag"]: share["revisionName"] for share in self.service(name)["status"]["traffic"] if "tag" in share}
+        return {
+            share["tag"]: share["revisionName"] for share in self.service(name)["status"]["traffic"] if "tag" in share
+        }
 
     def is_open(self, name: str, region: str = "us-central1") -> bool:
         """Tell whether a service exists and anybody may open it."""
@@ -294,8 +295,8 @@ class GoogleCloud:
             403,
             "PERMISSION_DENIED",
             f"{name} has not been used in project {NUMBER} before or it is disabled. Enable it by visiting"
-            f" https://console.developers.google.com/apis/api/{name}/overview?project={NUMBER} then retry. If you enabled"
-            " this API recently, wait a few minutes for the action to propagate to our systems and retry.",
+            f" https://console.developers.google.com/apis/api/{name}/overview?project={NUMBER} then retry. If you"
+            " enabled this API recently, wait a few minutes for the action to propagate to our systems and retry.",
         )
 
     def require_visible(self, call: Call, path: str) -> None:
@@ -317,4 +318,3 @@ class GoogleCloud:
                 before = json.dumps(self.policies.get(path, {}))
                 if email not in before:
                     raise RefusedError(400, "INVALID_ARGUMENT", f"Service account {email} does not exist.")
-

@@ -71,7 +71,12 @@ ROLES = {
 
 #: The services' own names for the parts of their addresses, where a permission has another one.
 SERVICES = {"cloudresourcemanager": "resourcemanager"}
-COLLECTIONS = {"b": "buckets", "o": "objects", "subnetworks": "subnetworks", "workloadIdentityPools": "workloadIdentityPools"}
+COLLECTIONS = {
+    "b": "buckets",
+    "o": "objects",
+    "subnetworks": "subnetworks",
+    "workloadIdentityPools": "workloadIdentityPools",
+}
 #: What a verb at the end of an address asks for, where it is not the verb itself.
 VERBS = {
     "batchEnable": "services.enable",
@@ -98,7 +103,7 @@ def needed(api: str, method: str, path: str, verb: str | None, *, is_list: bool)
         is_list: Whether the path is a collection.
     """
     parts = path.split("/")
-    collection = parts[-1] if is_list or method == "POST" and verb is None else (parts[-2] if len(parts) > 1 else "")
+    collection = parts[-1] if is_list or (method == "POST" and verb is None) else (parts[-2] if len(parts) > 1 else "")
     collection = COLLECTIONS.get(collection, collection)
     if verb in {"getIamPolicy", "setIamPolicy"}:
         action = f"{collection}.{verb}"

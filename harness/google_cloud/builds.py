@@ -1,12 +1,11 @@
 """Runs the steps of a rendered cloudbuild.yaml here, in order, as Cloud Build does.
 
 The steps of Google's builder images run on this machine: the docker one with the real Docker Engine, the gcloud one
-with the real gcloud on the stand-in for Google's API, as the build's account, whose tokens come from the metadata server.
+with the real gcloud on the stand-in for Google's API, as the build's account, with tokens of the metadata server.
 Every other step runs in its image.
 """
 
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -20,9 +19,10 @@ from typing import Any
 import engine
 import house
 import yaml
+from house import free_port, listens, until
+
 from google_cloud import PROJECT, GoogleCloud
 from google_cloud.resources import created
-from house import free_port, listens, until
 
 SUBSTITUTION = re.compile(r"\$\$|\$\{(\w+)\}|\$(\w+)")
 
@@ -174,9 +174,9 @@ def wrapped_docker(folder: Path, *, allowed: bool) -> Path:
     options = " ".join(engine.build_options())
     script.write_text(
         "#!/bin/sh\n"
-        'command=$1\nshift\n'
+        "command=$1\nshift\n"
         f'if [ "$command" = push ] && [ {int(allowed)} = 0 ]; then\n'
-        '    echo "denied: Permission \'artifactregistry.repositories.uploadArtifacts\' denied on resource" >&2\n'
+        "    echo \"denied: Permission 'artifactregistry.repositories.uploadArtifacts' denied on resource\" >&2\n"
         "    exit 1\n"
         'fi\n[ "$command" = build ] || exec '
         f'{shutil.which(engine.DOCKER)} "$command" "$@"\n'

@@ -1,15 +1,13 @@
 """The real gcloud, started once per test process instead of once per command.
 
-Importing its Python code takes most of a command's time. A server imports it and forks a process for each command, which
+Importing its Python code takes most of a command's time. A server imports it and forks a process for each command, that
 then runs what gcloud itself would run, with the caller's arguments, environment, folder and streams.
 """
 
 import atexit
 import functools
-import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile

@@ -1,4 +1,4 @@
-"""What the stand-in does with a project's resources, whatever their kind: create, read, list, change, delete, policies."""
+"""What the stand-in does with a project's resources, of any kind: create, read, list, change, delete, policies."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def permission(call: Call, path: str, verb: str | None) -> tuple[str, str]:
     if call.api == "cloudbuild" and "/triggers" in path:
         return f"cloudbuild.builds.{'create' if call.method == 'POST' else 'get'}", path
     if call.api == "run":
-        path = re.sub(r"^namespaces/", f"projects/{PROJECT}/locations/us-central1/", path.replace(f"/{PROJECT}/", "/", 1))
+        path = re.sub(
+            r"^namespaces/", f"projects/{PROJECT}/locations/us-central1/", path.replace(f"/{PROJECT}/", "/", 1)
+        )
     needed = access.needed(call.api, call.method, path, verb, is_list=is_list(call, path, verb))
     return needed, path
 
@@ -95,7 +97,7 @@ def organization_policy(cloud: GoogleCloud, _: Call, path: str) -> Resource:
     return {"name": path, "spec": {"rules": [{"enforce": name in cloud.constraints}]}}
 
 
-def impersonate(_: GoogleCloud, call: Call, path: str) -> Resource:
+def impersonate(_: GoogleCloud, __: Call, path: str) -> Resource:
     """Give a caller who may the access token of an account."""
     member = f"serviceAccount:{path.rpartition('/')[2]}"
     return {"accessToken": metadata.token_of(member), "expireTime": "2999-01-01T00:00:00Z"}
@@ -162,7 +164,7 @@ def create(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
         cloud.hidden[f"{collection}/{name}"] = cloud.unseen
     path = f"{collection}/{name}"
     if collection.endswith("/builds"):
-        return build(cloud, call, collection)
+        return build(cloud, call)
     if path in cloud.resources and call.api != "storage":
         raise RefusedError(409, "ALREADY_EXISTS", f"{path} is there already")
     cloud.resources[path] = body | {"name": name if call.api in PLAIN_NAMES else path, "state": "ACTIVE"}
@@ -178,7 +180,7 @@ def create(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
     return operation(cloud, call, path)
 
 
-def build(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
+def build(cloud: GoogleCloud, call: Call) -> Resource:
     """Take a build and have it run, if somebody does; its caller has to be allowed to act as its account.
 
     Raises:
@@ -187,7 +189,9 @@ def build(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
     call.body["serviceAccount"] = call.body["serviceAccount"].replace("${PROJECT_ID}", PROJECT)
     account = f"projects/{PROJECT}/serviceAccounts/{call.body['serviceAccount'].rpartition('/')[2]}"
     if not cloud.may(call.caller, "iam.serviceAccounts.actAs", account):
-        raise RefusedError(403, "PERMISSION_DENIED", f"caller does not have permission to act as service account {account}")
+        raise RefusedError(
+            403, "PERMISSION_DENIED", f"caller does not have permission to act as service account {account}"
+        )
     number = f"{len([name for name in cloud.resources if '/builds/' in name]) + 1:08x}-0000-4000-8000-000000000000"
     # The address may name a location or not: the build is one.
     path = f"projects/{PROJECT}/locations/global/builds/{number}"

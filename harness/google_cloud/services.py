@@ -33,7 +33,9 @@ def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
         before = cloud.resources[path]
         based_on, current = call.body["metadata"].get("resourceVersion"), before["metadata"]["resourceVersion"]
         if based_on and based_on != current:
-            reason = f"Conflict for resource '{path.rpartition('/')[2]}': version '{based_on}' was specified but current"
+            reason = (
+                f"Conflict for resource '{path.rpartition('/')[2]}': version '{based_on}' was specified but current"
+            )
             raise RefusedError(409, "ABORTED", f"{reason} version is '{current}'.")
         cloud.resources[path] = deploy(cloud, call, before)
     elif call.method == "GET" and path in {SERVICES, REVISIONS}:
@@ -126,7 +128,7 @@ def check(cloud: GoogleCloud, call: Call, template: Resource, revision: str) -> 
         service = f"projects/{PROJECT}/locations/us-central1/services/{name}"
         cloud.require(call.caller, "run.services.setIamPolicy", service)
         if "run.managed.requireInvokerIam" in cloud.constraints:
-            reason = "Operation denied by org policy: [\"constraints/run.managed.requireInvokerIam\"]"
+            reason = 'Operation denied by org policy: ["constraints/run.managed.requireInvokerIam"]'
             raise RefusedError(400, "FAILED_PRECONDITION", reason)
 
 
@@ -139,9 +141,9 @@ def start(cloud: GoogleCloud, template: Resource, revision: str, addresses: dict
         if key and not cloud.may(member, "secretmanager.versions.access", f"projects/{PROJECT}/secrets/{key['name']}"):
             email = member.partition(":")[2]
             return (
-                f"Permission denied on secret: projects/{NUMBER}/secrets/{key['name']}/versions/{key['key']} for Revision"
-                f" service account {email}. The service account used must be granted the 'Secret Manager Secret Accessor'"
-                " role (roles/secretmanager.secretAccessor) at the secret, project or higher level."
+                f"Permission denied on secret: projects/{NUMBER}/secrets/{key['name']}/versions/{key['key']} for"
+                f" Revision service account {email}. The service account used must be granted the 'Secret Manager Secret"
+                " Accessor' role (roles/secretmanager.secretAccessor) at the secret, project or higher level."
             )
     try:
         addresses[revision] = cloud.start(json.loads(json.dumps(container)))
