@@ -1,0 +1,83 @@
+"""Cloud Run gives an instance CPU only while a request is open: nothing healthy is killed for having stood still."""
+
+import asyncio
+import re
+import time
+from contextlib import ExitStack
+
+import pytest
+from client import Tab
+from engine import Container, built
+from front_end import FrontEnd
+from house import get, listens, until
+from variants import SERVERS, STARTUPS
+
+pytestmark = pytest.mark.slow
+
+PAUSE = 75
+"""Seconds without CPU: more than every limit that counts them, of which gunicorn's time-out and a start's are 60."""
+
+
+def visit(front, token=""):
+    """Open a tab, count one up, leave; how long the first answer took, what it was counted to, and the tab's token."""
+
+    async def use() -> tuple[float, int, str]:
+        started = time.monotonic()
+        tab = await Tab.open(front.port, token)
+        message = await tab.click()
+        took = time.monotonic() - started
+        count = int(re.search(r'"count_rx_state_":(\d+)', message)[1])
+        await tab.close()
+        return took, count, tab.token
+
+    return asyncio.run(use())
+
+
+@pytest.mark.parametrize("startup", STARTUPS)
+def test_an_instance_that_stood_still_goes_on(startup, render, tmp_path):
+    """All four servers at the same time, since nothing happens most of the time."""
+    with ExitStack() as stack:
+        apps, fronts = {}, {}
+        for server in SERVERS:
+            image = built(render({"server": server, "startup": startup}))
+            app = apps[server] = stack.enter_context(Container(image))
+            until(lambda app=app: listens(app.port) or app.state("Running") != "true", 60)
+            fronts[server] = stack.enter_context(FrontEnd(app))
+            # A crawler takes the first page of the cold instance and leaves.
+            assert get(f"{fronts[server].url}/", connection="close")[0] == 200, app.log
+            until(lambda front=fronts[server]: front.paused, 10)
+
+        time.sleep(PAUSE)
+        tokens = {}
+        for server, front in fronts.items():
+            took, count, tokens[server] = visit(front)
+            assert count == 1, server
+            assert took < 15, f"{server}: the first event took {took:.1f} s"
+            until(lambda front=front: front.paused, 10)
+
+        time.sleep(PAUSE)
+        for server, front in fronts.items():
+            # Somebody who comes back finds the tab as it was: it is the same process.
+            took, count, _ = visit(front, tokens[server])
+            assert count == 2, server
+            assert took < 5, f"{server}: {took:.1f} s"
+
+        # A tab that stays open keeps the CPU.
+        front = fronts[SERVERS[0]]
+        asyncio.run(stay(front))
+
+        for server, app in apps.items():
+            fronts[server].__exit__()
+            assert app.state("Running") == "true", f"{server}:\n{app.log}"
+            assert "TIMEOUT" not in app.log, app.log
+            assert "start.sh: the" not in app.log, app.log
+            assert app.log.count("ready on port") == 1, app.log
+
+
+async def stay(front):
+    """Keep a tab open without a click for a while, then click."""
+    tab = await Tab.open(front.port)
+    await asyncio.sleep(3)
+    assert not front.paused
+    assert '"count_rx_state_":1' in await tab.click()
+    await tab.close()
