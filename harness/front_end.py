@@ -1,6 +1,7 @@
 """A stand-in for Cloud Run's front end with request-based billing: a container has CPU only while a request is open.
 
-https://cloud.google.com/run/docs/configuring/billing-settings: with no request, the CPU is "disabled or severely limited".
+With no request, the CPU is "disabled or severely limited":
+https://cloud.google.com/run/docs/configuring/billing-settings.
 Here the container is paused: its processes stand still, and the clock goes on.
 """
 

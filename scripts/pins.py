@@ -23,6 +23,7 @@ from pathlib import Path
 
 import copier
 import yaml
+from images import exists
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template"
@@ -56,6 +57,8 @@ def main() -> None:
         step("the frontend's packages")
         refresh_frontend(projects[PROJECTS[0]])
         refresh_references(projects[PROJECTS[0]])
+        step("whether the images exist")
+        check_images(projects[PROJECTS[0]])
     step("what the template's own tests need")
     uv(*LOCK, "--upgrade", "--group", "dev", "--output-file", "requirements.txt", cwd=ROOT)
     print("Done. Run scripts/test, then look at the changes with git diff.")
@@ -104,6 +107,30 @@ def refresh_tools() -> None:
     for minor, number in releases.items():
         text = re.sub(rf'"{re.escape(minor)}": "[^"]*"', f'"{minor}": "{".".join(map(str, number))}"', text)
     (ROOT / "pins.yml").write_text(text)
+
+
+def check_images(project: Path) -> None:
+    """Check that each image that a project names exists; what PyPI has may not have become an image yet.
+
+    Exits with the names of those that do not, and says which could not be checked.
+    """
+    found = {image: exists(image) for image in images_of(project)}
+    if missing := [image for image, there in found.items() if there is False]:
+        sys.exit(f"These images do not exist: {', '.join(missing)}. Set their versions in pins.yml to ones that do.")
+    if unchecked := [image for image, there in found.items() if there is None]:
+        print(f"Unchecked, since their registry cannot be reached: {', '.join(unchecked)}")
+
+
+def images_of(project: Path) -> list[str]:
+    """List the images that a rendered project names: those that its image is made of, and those that build it."""
+    lines = re.findall(r"^FROM (\S+)(?: AS (\S+))?", (project / "Dockerfile").read_text(), re.MULTILINE)
+    stages = {stage for _, stage in lines}
+    steps = yaml.safe_load((project / "cloudbuild.yaml").read_text())["steps"]
+    compose = yaml.safe_load((project / "compose.yaml").read_text())["services"].values()
+    names = [image for image, _ in lines if image not in stages]
+    names += [step["name"] for step in steps if "$" not in step["name"]]
+    names += [service["image"] for service in compose if "build" not in service and "image" in service]
+    return list(dict.fromkeys(names))
 
 
 def lock(file: str, projects: dict[Answers, Path], options: list[str]) -> None:

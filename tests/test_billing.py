@@ -34,7 +34,7 @@ def visit(front, token=""):
 
 
 @pytest.mark.parametrize("startup", STARTUPS)
-def test_an_instance_that_stood_still_goes_on(startup, render, tmp_path):
+def test_an_instance_that_stood_still_goes_on(startup, render):
     """All four servers at the same time, since nothing happens most of the time."""
     with ExitStack() as stack:
         apps, fronts = {}, {}

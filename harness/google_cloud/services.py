@@ -142,8 +142,8 @@ def start(cloud: GoogleCloud, template: Resource, revision: str, addresses: dict
             email = member.partition(":")[2]
             return (
                 f"Permission denied on secret: projects/{NUMBER}/secrets/{key['name']}/versions/{key['key']} for"
-                f" Revision service account {email}. The service account used must be granted the 'Secret Manager Secret"
-                " Accessor' role (roles/secretmanager.secretAccessor) at the secret, project or higher level."
+                f" Revision service account {email}. The service account used must be granted the 'Secret Manager"
+                " Secret Accessor' role (roles/secretmanager.secretAccessor) at the secret, project or higher level."
             )
     try:
         addresses[revision] = cloud.start(json.loads(json.dumps(container)))
