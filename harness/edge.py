@@ -12,7 +12,7 @@ from house import clean_environment, free_port, until
 class Edge:
     """An https address on the loopback in front of an app's port."""
 
-    def __init__(self, caddy: Path, port: int, folder: Path, token: str = "") -> None:
+    def __init__(self, caddy: Path, port: int, folder: Path, token: str = "", host: str = "") -> None:
         """Start it.
 
         Args:
@@ -20,17 +20,20 @@ class Edge:
             port: Where the app listens.
             folder: An empty one, for its configuration and its certificates.
             token: What a request must bring to get in, as to a private service; everybody may if it is empty.
+            host: The host that the app is told; the visitor's own if it is empty. `gcloud run services proxy` tells the
+                service's: https://github.com/GoogleCloudPlatform/cloud-run-proxy.
         """
         self.port, plain = free_port(), free_port()
         self.plain_url = f"http://localhost:{plain}"
         guard = f'\t@outside not header Authorization "Bearer {token}"\n\trespond @outside 403\n' if token else ""
-        inside = f"{guard}\treverse_proxy localhost:{port}\n"
+        told = f" {{\n\t\theader_up Host {host}\n\t}}" if host else ""
+        inside = f"{guard}\treverse_proxy localhost:{port}{told}\n"
         # Not localhost by itself: Reflex has rules of its own for that name.
         self.url = f"https://app.localhost:{self.port}"
         (folder / "Caddyfile").write_text(
             f"{{\n\tadmin off\n\tpersist_config off\n\tskip_install_trust\n\tauto_https disable_redirects\n"
             f"\tstorage file_system {folder}\n}}\n"
-            f"{self.url} {{\n\ttls internal\n{inside}}}\n{self.plain_url} {{\n{inside}}}\n"
+            f"{self.url} {{\n\ttls internal\n{inside}}}\n{self.plain_url}, http://127.0.0.1:{plain} {{\n{inside}}}\n"
         )
         with (folder / "edge.log").open("w") as log:
             self.process = subprocess.Popen(

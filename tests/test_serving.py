@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from edge import Edge
 from house import Served, build, listens, until
 from playwright.sync_api import expect
 from variants import COMBINATIONS, SERVERS, name
@@ -135,6 +136,29 @@ def test_pages_of_another_site_get_no_socket(app):
     assert app.get(socket, Origin=f"{app.url}.evil.example")[0] == 403
     assert app.get(socket, Origin=app.url)[0] != 403
     assert app.get(socket)[0] != 403
+
+
+def test_a_private_service_is_used_through_gclouds_proxy(project, page, tmp_path):
+    """The proxy, for which a Caddy stands in here, changes the host and leaves the origin, which is its own."""
+    made = project({"public": False}, built=True)
+    with (
+        Served(made) as private,
+        Edge(made / ".venv/bin/caddy", private.port, tmp_path, host="my-reflex-app-abcdefghij-uc.a.run.app") as proxy,
+    ):
+        private.ready()
+        complaints = watch(page)
+        click_to_three(page, proxy.plain_url)
+        click_to_three(page, proxy.plain_url.replace("localhost", "127.0.0.1"))
+        assert complaints == []
+        socket = "/_event/?EIO=4&transport=websocket"
+        host = "my-reflex-app-abcdefghij-uc.a.run.app"
+        for foreign in ("https://evil.example", "http://localhost.evil.example", "http://127.0.0.1.evil.example:8080"):
+            assert private.get(socket, Origin=foreign, Host=host)[0] == 403, foreign
+
+
+def test_a_public_service_takes_no_events_from_a_page_on_somebodys_machine(app):
+    host = "my-reflex-app-abcdefghij-uc.a.run.app"
+    assert app.get("/_event/?EIO=4&transport=websocket", Origin="http://localhost:3000", Host=host)[0] == 403
 
 
 def test_caddy_writes_nothing_and_has_no_admin_port(app, tmp_path):

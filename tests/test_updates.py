@@ -22,6 +22,9 @@ ADDED = [
     ("my_reflex_app/state.py", "# mine: a state", None),
     ("tests/test_state.py", "# mine: a test", None),
     ("deploy/env.yaml", "# mine: a setting", None),
+    ("deploy/candidate", "# mine: a flag", None),
+    ("gunicorn.conf.py", "# mine: a module", None),
+    (".dockerignore", "!data", None),
 ]
 DELETED = ["my_reflex_app/pages/about.py", "tests/test_pages.py", "assets/favicon.svg"]
 README = "# My own words\n"
