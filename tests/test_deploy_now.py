@@ -23,6 +23,8 @@ KINDS = [
     {"public": public, "state_store": store}
     for public, store in [(True, "disk"), (False, "disk"), (True, "redis"), (False, "redis")]
 ]
+BUCKET = f"b/{PROJECT}-{SERVICE}-source"
+ACCOUNT = f"projects/{PROJECT}/serviceAccounts/{SERVICE}-build@{PROJECT}.iam.gserviceaccount.com"
 POOL = f"projects/{NUMBER}/locations/global/workloadIdentityPools/{SERVICE}-github/providers/github"
 
 
@@ -201,8 +203,10 @@ class TestGitHub:
     @pytest.mark.parametrize(
         ("where", "role", "says"),
         [
-            (f"b/{PROJECT}-{SERVICE}-source", "roles/storage.admin", "storage.objects.create|storage.buckets.get"),
+            (BUCKET, "roles/storage.admin", "storage.objects.create|storage.buckets.get"),
             (f"projects/{PROJECT}", "roles/cloudbuild.builds.editor", "cloudbuild.builds.create"),
+            (ACCOUNT, "roles/iam.workloadIdentityUser", "iam.serviceAccounts.getAccessToken"),
+            (ACCOUNT, "roles/iam.serviceAccountUser", "does not have permission to act as service account"),
         ],
     )
     def test_without_a_role_it_fails_with_googles_words(self, where, role, says, cloud, prepared):
@@ -236,6 +240,22 @@ class TestFailures:
         assert "failed to start and listen on the port" in done.stdout, "the end of the build's log"
         assert "deploy/check" in done.stdout
         assert not cloud.is_open(SERVICE)
+
+    @pytest.mark.parametrize(
+        ("where", "role", "says"),
+        [
+            (BUCKET, "roles/storage.objectViewer", "Permission 'storage.objects.get' denied"),
+            (f"projects/{PROJECT}", "roles/logging.logWriter", "Permission 'logging.logEntries.create' denied"),
+        ],
+    )
+    def test_without_a_role_the_build_fails_with_googles_words(self, where, role, says, cloud, google):
+        running, project = google(KINDS[0])
+        cloud.run("deploy/setup", "--yes", cwd=project)
+        bindings = cloud.policies[where]["bindings"]
+        cloud.policies[where]["bindings"] = [binding for binding in bindings if binding["role"] != role]
+        done = by_hand(running, project)
+        assert done.returncode == 1
+        assert says in running.log
 
     def test_an_unknown_option_is_named(self, cloud, project):
         done = cloud.run("deploy/now", "--fast", cwd=project())

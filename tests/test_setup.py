@@ -100,6 +100,21 @@ def test_teardown_removes_all_that_setup_made(cloud, made):
     assert pool["state"] == "ACTIVE"
 
 
+@pytest.mark.parametrize("made", [REDIS], ids=name, indirect=True)
+def test_a_network_that_cloud_run_still_holds_is_removed_later(cloud, made, set_up):
+    """Cloud Run gives the addresses of a deleted service back after one to two hours."""
+    set_up(cloud, REDIS)
+    cloud.busy.add(f"projects/{PROJECT}/regions/us-central1/subnetworks/{SERVICE}")
+    done = cloud.run("deploy/teardown", "--yes", cwd=made)
+    assert done.returncode == 1
+    assert "is already being used" in done.stdout
+    assert "one to two hours" in done.stdout
+    assert not any("redis" in path or "serviceAccounts" in path for path in cloud.resources), "the rest is gone"
+    cloud.busy.clear()
+    done = cloud.run("deploy/teardown", "--yes", cwd=made)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_accounts_may_do_what_they_must_and_no_more(cloud, made):
     setup(cloud, made)
     project = {binding["role"]: binding["members"] for binding in cloud.policies[f"projects/{PROJECT}"]["bindings"]}

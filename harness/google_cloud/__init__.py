@@ -93,6 +93,8 @@ class GoogleCloud:
     hesitant: bool = False
     #: Whether every request fails from now on, as when the set-up is interrupted.
     broken: bool = False
+    #: What cannot be deleted, since something of Google's still uses it.
+    busy: set[str] = field(default_factory=set)
     hidden: dict[str, int] = field(default_factory=dict)
     fresh: set[str] = field(default_factory=set)
     #: Called before a service is replaced, as somebody else might get in between.

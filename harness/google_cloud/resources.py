@@ -142,6 +142,9 @@ def resource(cloud: GoogleCloud, call: Call, path: str) -> Resource:
         cloud.resources[path]["state"] = "DELETED"  # Google keeps it for 30 days
         return operation(cloud, call, path)
     elif call.method == "DELETE":
+        if path in cloud.busy:
+            used = f"The subnetwork resource '{path}' is already being used by 'serverless-ipv4-1'"
+            raise RefusedError(400, "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", used)
         for name in [name for name in cloud.resources if name == path or name.startswith(path + "/")]:
             del cloud.resources[name]
         cloud.policies.pop(path, None)
