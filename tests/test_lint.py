@@ -71,7 +71,9 @@ class TestTemplate:
         must_run("ruff", "format", "--check", "--diff", ".", cwd=ROOT)
 
     def test_shell(self):
-        scripts = [path for path in (ROOT / "scripts").iterdir() if b"env bash" in path.read_bytes()[:20]]
+        scripts = [
+            path for path in (ROOT / "scripts").iterdir() if path.is_file() and b"env bash" in path.read_bytes()[:20]
+        ]
         must_run("shellcheck", "--enable=all", "--exclude=SC2250,SC2310,SC2312", ".ci/run", *scripts, cwd=ROOT)
 
     def test_yaml(self):
