@@ -11,7 +11,7 @@ import engine
 import pytest
 import yaml
 from google_cloud import REFUSALS, GoogleCloud
-from house import CACHE, build, free_port, install, run, until
+from house import CACHE, build, free_port, install, must_run, run, until
 from playwright.sync_api import Browser, Page, sync_playwright
 from variants import Answers
 
@@ -96,19 +96,26 @@ def cloud(tmp_path) -> Iterator[GoogleCloud]:
 
 
 @pytest.fixture(scope="session")
-def set_up(render, tmp_path_factory) -> Callable[[GoogleCloud, Answers], None]:
-    """Give a Google Cloud project what deploy/setup makes for some answers, which runs once for the same answers."""
+def set_up(render, tmp_path_factory) -> Callable[..., str]:
+    """Give a Google Cloud project what deploy/setup makes for some answers, which runs once for the same answers.
+
+    The function returns what deploy/setup printed.
+    """
     known: dict[str, tuple] = {}
 
-    def get(google: GoogleCloud, answers: Answers | None = None) -> None:
-        key = json.dumps(answers or {}, sort_keys=True)
+    def get(google: GoogleCloud, answers: Answers | None = None, *options: str) -> str:
+        key = json.dumps([answers or {}, options], sort_keys=True)
         if key not in known:
             folder = tmp_path_factory.mktemp("set_up")
             with GoogleCloud(folder) as first:
-                done = first.run(render(answers) / "deploy/setup", "--yes", cwd=folder)
+                project = shutil.copytree(render(answers), folder / "project")
+                must_run("git", "init", "--quiet", cwd=project)
+                must_run("git", "remote", "add", "origin", "https://github.com/OWNER/REPOSITORY", cwd=project)
+                done = first.run("deploy/setup", "--yes", *options, cwd=project, REPOSITORY_ID="42")
                 assert done.returncode == 0, done.stdout
-                known[key] = (first.resources, first.policies, first.enabled)
-        google.resources, google.policies, google.enabled = copy.deepcopy(known[key])
+                known[key] = (first.resources, first.policies, first.enabled, done.stdout)
+        google.resources, google.policies, google.enabled, said = copy.deepcopy(known[key])
+        return said
 
     return get
 

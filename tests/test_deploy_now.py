@@ -145,12 +145,10 @@ def from_github(google, project, **claims):
 
 @pytest.mark.parametrize("way", [by_hand, by_trigger, from_github], ids=lambda way: way.__name__)
 @pytest.mark.parametrize("answers", KINDS, ids=name)
-def test_from_an_empty_project_to_traffic_and_again(way, answers, cloud, google):
+def test_from_an_empty_project_to_traffic_and_again(way, answers, cloud, google, set_up):
     running, project = google(answers)
-    options = {by_hand: [], by_trigger: ["--trigger"], from_github: ["--github"]}[way]
-    done = cloud.run("deploy/setup", "--yes", *options, cwd=project, REPOSITORY_ID="42")
-    assert done.returncode == 0, done.stdout
-    assert "deploy/now" in done.stdout.splitlines()[-2]
+    said = set_up(cloud, answers, "--trigger", "--github")
+    assert "deploy/now" in said.splitlines()[-2]
     for number in (1, 2):
         done = way(running, project)
         assert done.returncode == 0, f"{done.stdout}\n{running.log}"
@@ -182,11 +180,9 @@ def uploaded(cloud):
 
 class TestGitHub:
     @pytest.fixture
-    def prepared(self, cloud, google):
-        running, project = google(KINDS[0])
-        done = cloud.run("deploy/setup", "--yes", "--github", cwd=project, REPOSITORY_ID="42")
-        assert done.returncode == 0, done.stdout
-        return running, project
+    def prepared(self, cloud, google, set_up):
+        set_up(cloud, KINDS[0], "--trigger", "--github")
+        return google(KINDS[0])
 
     @pytest.mark.parametrize(
         "claims",
@@ -225,9 +221,9 @@ class TestFailures:
         assert "Run deploy/setup" in done.stdout
         assert cloud.changes() == []
 
-    def test_a_build_that_fails_is_reported_with_its_log(self, cloud, google):
+    def test_a_build_that_fails_is_reported_with_its_log(self, cloud, google, set_up):
         running, project = google(KINDS[0])
-        cloud.run("deploy/setup", "--yes", cwd=project)
+        set_up(cloud, KINDS[0])
 
         def refuse(_):
             msg = "The user-provided container failed to start and listen on the port defined by PORT=8080"
@@ -248,9 +244,9 @@ class TestFailures:
             (f"projects/{PROJECT}", "roles/logging.logWriter", "Permission 'logging.logEntries.create' denied"),
         ],
     )
-    def test_without_a_role_the_build_fails_with_googles_words(self, where, role, says, cloud, google):
+    def test_without_a_role_the_build_fails_with_googles_words(self, where, role, says, cloud, google, set_up):
         running, project = google(KINDS[0])
-        cloud.run("deploy/setup", "--yes", cwd=project)
+        set_up(cloud, KINDS[0])
         bindings = cloud.policies[where]["bindings"]
         cloud.policies[where]["bindings"] = [binding for binding in bindings if binding["role"] != role]
         done = by_hand(running, project)
