@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from client import Tab
+from client import Tab, wait
 from engine import Container, built
 from front_end import FrontEnd
 from house import get, listens, until
@@ -30,7 +30,7 @@ def visit(front, token=""):
         await tab.close()
         return took, count, tab.token
 
-    return asyncio.run(use())
+    return wait(use())
 
 
 @pytest.mark.parametrize("startup", STARTUPS)
@@ -64,7 +64,7 @@ def test_an_instance_that_stood_still_goes_on(startup, render):
 
         # A tab that stays open keeps the CPU.
         front = fronts[SERVERS[0]]
-        asyncio.run(stay(front))
+        wait(stay(front))
 
         for server, app in apps.items():
             fronts[server].__exit__()

@@ -65,12 +65,17 @@ def two(request, project, redis_url):
 
 
 async def click_twice_and_kill(app, processes):
-    """Click twice in a new tab, kill what serves it, and give its token."""
+    """Click twice in a new tab, kill the processes that a function lists, and give the tab's token."""
     tab = await Tab.open(app.port)
     assert [count(await tab.click()) for _ in range(2)] == [1, 2]
-    for sent in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none sees another die and tidies up
-        for process in processes:
-            os.kill(process, sent)
+    # Stopped first, so that none sees another die and tidies up, and again until none was started meanwhile.
+    stopped = []
+    while started := [process for process in processes() if process not in stopped]:
+        for process in started:
+            os.kill(process, signal.SIGSTOP)
+        stopped += started
+    for process in stopped:
+        os.kill(process, signal.SIGKILL)
     return tab.token
 
 
@@ -80,7 +85,7 @@ GOES_ON = (2, 3)
 
 def test_a_killed_instance_leaves_its_open_tabs_to_another(two):
     one, other = two
-    token = wait(click_twice_and_kill(one, one.members()))
+    token = wait(click_twice_and_kill(one, one.members))
     until(lambda: one.members() == [], 10)
     assert wait(click(other.port, token)) in GOES_ON
 
@@ -90,7 +95,7 @@ def test_a_killed_worker_leaves_its_open_tabs_to_the_next(project, redis_url):
     with Served(made, REFLEX_REDIS_URL=redis_url) as app:
         app.ready()
         _, worker = app.pids("gunicorn")
-        token = wait(click_twice_and_kill(app, [worker]))
+        token = wait(click_twice_and_kill(app, lambda: [worker]))
         assert wait(click(app.port, token)) in GOES_ON
 
 
