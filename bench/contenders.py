@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from house import ROOT, must_run
+from servers import SERVERS
 
 BENCH = ROOT / "bench"
 
@@ -60,9 +61,7 @@ TWO_WORKERS = Contender("gunicorn, redis, 2 workers", {"state_store": "redis", "
 
 CONTENDERS = [
     DEFAULT,
-    UVICORN,
-    GRANIAN,
-    Contender("reflex", {"server": "reflex"}),
+    *(Contender(server, {"server": server}) for server in SERVERS if server != DEFAULT.name),
     Contender("gunicorn, backend first", {"startup": "backend-first"}),
     REDIS,
     TWO_WORKERS,

@@ -24,7 +24,7 @@ Figures = dict[str, float | None]
 
 CORES = os.cpu_count() or 1
 PORT = "8080"
-"""Where a contender listens. The references' pages have this port in them: without production.py they would look for
+"""Where a contender listens. The references' pages have this port in them: without finish_build.py they would look for
 the backend at another."""
 PRODUCTION = {"__REFLEX_SKIP_COMPILE": "1", "REFLEX_ENV_MODE": "prod", "REFLEX_TELEMETRY_ENABLED": "false"}
 """What Python alone finds in its environment when it imports the app as a server would."""
@@ -197,7 +197,7 @@ class AsProcesses(Place):
             (self.folder / ".web/build/client").rename(self.folder / "site")
             shutil.rmtree(self.folder / ".web")
             (self.folder / ".web").mkdir()
-        house.must_run(".venv/bin/python", "-m", "compileall", "-q", "my_reflex_app", "production.py", cwd=self.folder)
+        house.must_run(".venv/bin/python", "-m", "compileall", "-q", "my_reflex_app", "production.py", "rxconfig.py", cwd=self.folder)
 
     @contextlib.contextmanager
     def start(self, variables: dict[str, str], cores: int) -> Iterator[Running]:

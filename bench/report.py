@@ -9,6 +9,7 @@ import matplotlib as mpl
 from contenders import ARTICLE, BENCH, DEFAULT, EXAMPLE, REDIS, TWO_WORKERS
 from ideas import IDEAS
 from matplotlib import pyplot as plt
+from servers import SERVERS
 
 ROOT = BENCH.parent
 RESULTS = BENCH / "results.json"
@@ -36,8 +37,6 @@ GROUPS = {
 #: What is compared of each idea, as ratios to what it is a change of.
 COMPARED = ["first event, s", "events per CPU-s", "idle, MiB"]
 
-SERVERS = ["gunicorn", "uvicorn", "granian", "reflex"]
-
 #: What is promised, as ratios: the measurement, what it is compared with, and the most that it may be.
 TARGETS = [
     ("first page, s", ARTICLE.name, 0.12),
@@ -60,7 +59,8 @@ def main() -> None:
     for theme, colours in {"light": LIGHT, "dark": DARK}.items():
         chart(results, BENCH / f"cold-start-{theme}.svg", colours)
     replace(BENCH / "README.md", "RESULTS", details(loaded))
-    replace(ROOT / "README.md", "BENCHMARK", summary(loaded["about"], results))
+    replace(ROOT / "README.md", "BENCHMARK", summary(results))
+    replace(ROOT / "docs/servers.md", "BENCHMARK", comparison(loaded["about"], results))
 
 
 def replace(file: Path, mark: str, text: str) -> None:
@@ -201,19 +201,40 @@ while no tab is open.
 """
 
 
-def summary(about: dict[str, str | float], results: dict[str, Values]) -> str:
+def duration(values: list[float | None]) -> str:
+    """Write a median as people read it: milliseconds below a second."""
+    seconds = middle(values)
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+def summary(results: dict[str, Values]) -> str:
     """Write what the README shows."""
-    names = ["first page, s", "first event, s", "5xx while starting", "events per CPU-s", "idle, MiB"]
+    page, event = (duration(results[DEFAULT.name][name]) for name in ("first page, s", "first event, s"))
+    before = duration(results[ARTICLE.name]["first page, s"])
     return f"""
 <picture>
   <source media="(prefers-color-scheme: dark)" srcset="bench/cold-start-dark.svg">
   <img src="bench/cold-start-light.svg" alt="Seconds from a cold container to the first page and to the first event">
 </picture>
 
-{table(results, names)}
-Run {about["run"]}, on {about["machine"]}, {about["date"]}; {about["versions"]}.
-Medians, with the smallest and the largest. {f"Base images: {about['bases']}." if "bases" in about else ""}
-[bench/](bench/README.md) has everything that was measured and how; `scripts/bench` measures it again.
+With the defaults a cold container shows its first page after {page} and answers its first event after {event}. With the
+script that an article published, both take {before}.
+"""
+
+
+def comparison(about: dict[str, str | float], results: dict[str, Values]) -> str:
+    """Write what the page about the servers shows: medians only, in the units that people read."""
+    lines = ["| | first page | first event | idle memory | events per CPU-second |", f"| --- |{' ---: |' * 4}"]
+    for name, values in results.items():
+        memory, events = middle(values["idle, MiB"]), middle(values["events per CPU-s"])
+        cells = [duration(values["first page, s"]), duration(values["first event, s"])]
+        lines.append(f"| {name} | {' | '.join(cells)} | {memory:.0f} MiB | {events:,.0f} |")
+    table = "\n".join(lines)
+    return f"""
+{table}
+
+Medians, {about["run"]}, on {about["machine"]}, {about["date"]}; {about["versions"]}. The
+[benchmark](../bench/README.md) has everything that was measured, and how; `scripts/bench` measures it again.
 """
 
 

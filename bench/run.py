@@ -171,18 +171,18 @@ def surroundings(place: Place) -> dict[str, str | float]:
         "run": place.name,
         **place.surroundings(),
         "cores": "server and client on a core each" if CORES > 1 else "server and client on one core",
-        "versions": place.python("-c", VERSIONS).strip(),
+        "versions": place.python("-c", VERSIONS, "reflex", *(name for name in SERVERS if name != "reflex")).strip(),
         "references": f"{ARTICLE.name}, {EXAMPLE.name}",
         "client alone, events per s": measure.client_alone(),
     }
 
 
 VERSIONS = """
+import sys
 from importlib.metadata import distributions
 from platform import python_version
 there = {package.name: package.version for package in distributions()}
-names = ("reflex", "gunicorn", "uvicorn", "granian")
-print(", ".join([f"Python {python_version()}", *(f"{name} {there[name]}" for name in names if name in there)]))
+print(", ".join([f"Python {python_version()}", *(f"{name} {there[name]}" for name in sys.argv[1:] if name in there)]))
 """
 
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,7 +20,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
-PAGE_SOURCES = ["assets", "rxconfig.py", "production.py", "reflex.lock", "requirements-dev.txt"]
+PAGE_SOURCES = ["assets", "rxconfig.py", "production.py", "finish_build.py", "reflex.lock", "requirements-dev.txt"]
+"""What the built pages depend on, besides the app and the parts of Reflex."""
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -65,9 +67,9 @@ def only_once(folder: Path) -> Iterator[bool]:
         done.touch()
 
 
-def digest(project: Path, names: list[str]) -> str:
-    """Sum up the content of files and folders of a project."""
-    total = hashlib.sha256()
+def digest(project: Path, names: list[str], *more: str) -> str:
+    """Sum up the content of files and folders of a project, and what else there is."""
+    total = hashlib.sha256("\0".join(more).encode())
     for name in names:
         path = project / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -103,7 +105,7 @@ def install(project: Path) -> Path:
                 cwd=project,
             )
             both = b"".join((project / file).read_bytes() for file in files)
-            (venv / "requirements.sha256").write_text(f"{hashlib.sha256(both).hexdigest()}  -\n")
+            (venv / "requirements.sha256").write_text(f"{hashlib.sha256(both).hexdigest()}\n")
     link = project / ".venv"
     if not link.exists():
         link.symlink_to(venv)
@@ -113,7 +115,8 @@ def install(project: Path) -> Path:
 def build(project: Path, app_name: str = "my_reflex_app") -> None:
     """Give a project its built pages by its own scripts/build, shared with the projects whose pages are the same."""
     install(project)
-    pages = CACHE / "pages" / digest(project, [app_name, *PAGE_SOURCES])
+    reflex = re.findall(r"^reflex\S*==\S+", (project / "requirements.txt").read_text(), re.MULTILINE)
+    pages = CACHE / "pages" / digest(project, [app_name, *PAGE_SOURCES], *reflex)
     with only_once(pages) as needed:
         if needed:
             must_run("scripts/build", cwd=project)

@@ -1,4 +1,4 @@
-"""Refreshes every version that the template pins: `scripts/pins`.
+"""Refreshes every version that the template pins: `scripts/pins`. `scripts/pins --excluded` lists what the ranges exclude.
 
 Writes, in this order:
 
@@ -7,9 +7,11 @@ Writes, in this order:
 - template/reflex.lock/: the frontend's packages;
 - bench/*/Dockerfile: the images that the benchmark's references start from;
 - includes/reserved_names.jinja: the names that an app cannot have, because these packages have them;
+- .github/workflows/update.yml, here and in the template: the servers that its form offers;
 - requirements.txt: what the template's own tests need.
 """
 
+import argparse
 import itertools
 import json
 import keyword
@@ -28,12 +30,11 @@ from releases import uv
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template"
+SERVERS = list(yaml.safe_load((ROOT / "servers.yml").read_text())["servers"]["default"])
 QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text().rpartition("\n---\n")[2])
 Answers = tuple[str, str]
 #: Every server with every store: what a project's packages depend on.
-PROJECTS: list[Answers] = list(
-    itertools.product(QUESTIONS["server"]["choices"].values(), QUESTIONS["state_store"]["choices"].values())
-)
+PROJECTS: list[Answers] = list(itertools.product(SERVERS, QUESTIONS["state_store"]["choices"].values()))
 PYTHONS: list[str] = QUESTIONS["python_version"]["choices"]
 LOCK = [
     *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate"),
@@ -42,6 +43,27 @@ LOCK = [
 
 
 def main() -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="scripts/pins", description="Refresh every version that the template pins.")
+    parser.add_argument(
+        "--excluded", action="store_true", help="change nothing; list newer versions that the ranges exclude, and fail"
+    )
+    if parser.parse_args().excluded:
+        tell_excluded()
+    else:
+        refresh()
+
+
+def tell_excluded() -> None:
+    """List the newer versions that the ranges exclude; exits with 1 if there are any."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = releases.excluded(render_for(Path(folder, *answers), answers) for answers in PROJECTS)
+    if found:
+        sys.exit("Newer versions that the ranges exclude:\n" + "\n".join(found))
+    print("The ranges exclude no newer version.")
+
+
+def refresh() -> None:
     """Refresh everything, telling what is being done."""
     with tempfile.TemporaryDirectory() as folder:
         step("the newest Caddy, bun, uv and Python")
@@ -63,6 +85,8 @@ def main() -> None:
         step("whether the images exist")
         pythons = [render(Path(folder, python), python_version=python) for python in PYTHONS]
         releases.check(image for project in (*projects.values(), *pythons) for image in releases.images_of(project))
+    step("the servers that the update form offers")
+    refresh_forms()
     step("what the template's own tests need")
     uv(*LOCK, "--upgrade", "--group", "dev", "--output-file", "requirements.txt", cwd=ROOT)
     print("Done. Run scripts/test, then look at the changes with git diff.")
@@ -137,7 +161,7 @@ def refresh_references(project: Path) -> None:
 def refresh_reserved_names(projects: list[Path]) -> None:
     """Write the names that an app cannot have: Python's words and modules, the packages', the project's folders."""
     names = set(keyword.kwlist) | set(keyword.softkwlist) | {"test", "tests", "assets", "deploy", "docs", "scripts"}
-    names |= {"production", "rxconfig", "reflex", "web", "states", "uploaded_files", "venv", "settings", "state"}
+    names |= {"production", "finish_build", "open_tabs", "rxconfig", "reflex", "web", "states", "uploaded_files", "venv", "settings", "state"}
     # Modules that a later Python has or an earlier one had.
     names |= set(sys.stdlib_module_names) | {
         "annotationlib",
@@ -158,6 +182,13 @@ def refresh_reserved_names(projects: list[Path]) -> None:
     comment = "{#- Written by scripts/pins: names that an app cannot have. -#}"
     text = f"{comment}\n{{%- set reserved_names = [\n  {rows},\n] -%}}\n"
     (ROOT / "includes" / "reserved_names.jinja").write_text(text)
+
+
+def refresh_forms() -> None:
+    """Write the servers into the form of the workflow that proposes updates, which cannot read a table."""
+    for form in (*ROOT.glob(".github/workflows/update.yml"), *TEMPLATE.glob("*/workflows/update.yml")):
+        offered = re.compile(r"(\n      server:\n.*\n.*\n        options: ).*")
+        form.write_text(offered.sub(rf'\1["", {", ".join(SERVERS)}]', form.read_text()))
 
 
 def refresh_frontend(project: Path) -> None:

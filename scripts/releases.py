@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 from images import address, exists, newest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "pins.yml"
@@ -63,6 +66,28 @@ def python_of_uv(minor: str) -> str:
 def last_number(version: str) -> int:
     """Read the last of a version's numbers."""
     return int(version.rpartition(".")[2])
+
+
+def excluded(projects: Iterable[Path]) -> list[str]:
+    """List the newest versions of packages that the ranges of projects exclude, such as a new major version.
+
+    Args:
+        projects: Rendered ones, with all servers and stores among them.
+    """
+    wanted: dict[str, Requirement] = {}
+    for project in projects:
+        asked = tomllib.loads((project / "pyproject.toml").read_text())
+        for line in (*asked["project"]["dependencies"], *asked["dependency-groups"]["dev"]):
+            wanted[Requirement(line).name] = Requirement(line)
+    found = []
+    for name, requirement in sorted(wanted.items()):
+        newest_version = Version(on_pypi(name, None))
+        exact = [part.version for part in requirement.specifier if part.operator == "=="]
+        # The pinned tools follow by themselves within a major version.
+        allowed = newest_version.major == Version(exact[0]).major if exact else newest_version in requirement.specifier
+        if not allowed:
+            found.append(f"{name} {newest_version}, and the projects have {requirement.specifier}")
+    return found
 
 
 def images_of(project: Path) -> list[str]:

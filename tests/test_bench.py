@@ -24,10 +24,11 @@ def test_the_readmes_show_the_results_file(tmp_path, monkeypatch):
     """No figure by hand: writing the report again changes nothing."""
     shutil.copytree(ROOT / "bench", tmp_path / "bench")
     shutil.copy(ROOT / "README.md", tmp_path)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
     monkeypatch.setattr(report, "BENCH", tmp_path / "bench")
     monkeypatch.setattr(report, "ROOT", tmp_path)
     report.main()
-    for file in ("README.md", "bench/README.md"):
+    for file in ("README.md", "docs/servers.md", "bench/README.md"):
         assert (tmp_path / file).read_text() == (ROOT / file).read_text(), f"run scripts/bench --report for {file}"
     for theme in ("light", "dark"):
         assert (tmp_path / f"bench/cold-start-{theme}.svg").read_bytes().startswith(b"<?xml")
@@ -69,7 +70,7 @@ def test_a_report_of_plain_processes_says_so_and_has_no_images():
     }
     loaded["about"] |= {"run": places.AsProcesses.name}
     loaded["about"].pop("bases", None)
-    said = report.details(loaded) + report.summary(loaded["about"], loaded["results"])
+    said = report.details(loaded) + report.comparison(loaded["about"], loaded["results"])
     assert "Run as plain processes" in said
     assert "first event, s | article" in said
     assert not any(name in said for name in (*of_images, "Python 3.14 |"))

@@ -57,7 +57,7 @@ class Google:
                 cloud_build.fetch(cloud, resource["source"], account, workspace)
             else:
                 must_run("git", "clone", "--quiet", resource["repository"], workspace, cwd=self.folder)
-            (workspace / "deploy/image").write_text("echo built before\n")
+            (workspace / "deploy/build/image").write_text("echo built before\n")
             given = resource.get("substitutions", {})
             environment = {"TRIAL_SECONDS": "60"}
             done = cloud_build.run_steps(workspace, cloud, environment=environment, image=self.image, **given)
@@ -280,7 +280,7 @@ def test_nothing_secret_is_uploaded(cloud, project):
     assert listed.returncode == 0, listed.stdout
     names = listed.stdout.splitlines()
     assert not any("a-secret" in (made / path).read_text(errors="replace") for path in names if (made / path).exists())
-    assert {"assets/logo.svg", "Dockerfile", "cloudbuild.yaml", "deploy/candidate", "my_reflex_app/state.py"} <= {
+    assert {"assets/logo.svg", "Dockerfile", "cloudbuild.yaml", "deploy/build/candidate", "my_reflex_app/state.py"} <= {
         *names
     }
     # and none is in the image's context

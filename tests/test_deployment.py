@@ -414,6 +414,6 @@ def test_the_longest_service_name_has_room_for_a_tag(cloud, project, set_up):
     account = config["serviceAccount"].rpartition("/")[2].partition("@")[0] + f"@{PROJECT}.iam.gserviceaccount.com"
     cloud.resources[f"projects/{PROJECT}/locations/global/builds/0123abcd"] = {"createTime": created()}
     values = {"PROJECT_ID": PROJECT, "REGION": REGION, "SERVICE": name, "IMAGE": "image", "BUILD_ID": "0123abcd"}
-    done = cloud.run("bash", "deploy/candidate", cwd=made, account=account, **values)
+    done = cloud.run("bash", "deploy/build/candidate", cwd=made, account=account, **values)
     assert done.returncode == 0, done.stdout
     assert list(cloud.tags(name)) == ["b012"]

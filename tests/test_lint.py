@@ -3,13 +3,14 @@
 import pytest
 import yaml
 from house import ROOT, must_run
+from servers import SERVERS
 from variants import COMBINATIONS, VARIANTS, name
 
 SHELL = [
-    "start.sh",
+    *("start.sh", "environment.sh"),
     *(f"scripts/{name}" for name in ("bootstrap", "build", "dev", "serve", "test", "lock")),
-    *(f"deploy/{name}" for name in ("setup", "now", "check", "teardown", "lib.sh")),
-    *(f"deploy/{name}" for name in ("image", "candidate", "traffic", "revision.sh")),
+    *(f"deploy/{name}" for name in ("setup", "now", "check", "teardown", "lib/common.sh")),
+    *(f"deploy/build/{name}" for name in ("image", "candidate", "traffic", "revision.sh")),
 ]
 
 
@@ -78,7 +79,7 @@ class TestTemplate:
 
     def test_yaml(self):
         rules = "{extends: relaxed, rules: {line-length: disable}}"
-        must_run("yamllint", "--strict", "-d", rules, "copier.yml", "pins.yml", ".github", cwd=ROOT)
+        must_run("yamllint", "--strict", "-d", rules, "copier.yml", "pins.yml", "servers.yml", ".github", cwd=ROOT)
 
     def test_workflows(self):
         workflows = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -97,7 +98,7 @@ class TestTemplate:
         questions = yaml.safe_load(text)
         assert len(form) == 10
         for answer in form.keys() - {"more"}:
-            choices = questions[answer].get("choices", [])
+            choices = SERVERS if answer == "server" else questions[answer].get("choices", [])
             values = list(choices.values()) if isinstance(choices, dict) else choices
             if form[answer]["type"] == "choice":
                 assert form[answer]["options"] == ["", *(str(value).lower() for value in values)]

@@ -8,18 +8,19 @@ import yaml
 from house import ROOT, install, must_run
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from variants import SERVERS, STORES
+from servers import SERVERS, TABLE
+from variants import STORES
 
 PINS = yaml.safe_load((ROOT / "pins.yml").read_text())
-#: The packages that make a server or a store, and whose projects have them. Reflex requires granian for all.
-PACKAGES = {
-    "gunicorn": {"gunicorn"},
-    "uvicorn-worker": {"gunicorn"},
-    "uvicorn": {"gunicorn", "uvicorn"},
-    "httptools": {"gunicorn", "uvicorn"},
-    "granian": set(SERVERS),
-    "hiredis": {"redis"},
-}
+
+
+def packages(requirements):
+    return {canonicalize_name(Requirement(line).name) for line in requirements}
+
+
+#: What only some projects need, by server or store, and what comes with it.
+OF = {name: packages(row["packages"]) for name, row in TABLE.items()} | {"redis": {"hiredis"}, "disk": set()}
+ALWAYS = {"granian"}  # Reflex requires it
 
 
 def pins(file):
@@ -31,9 +32,10 @@ def pins(file):
 @pytest.mark.parametrize("store", STORES)
 def test_each_server_and_store_come_with_their_own_packages_only(server, store, render):
     pinned = pins(render({"server": server, "state_store": store}) / "requirements.txt")
-    assert {package for package in PACKAGES if package in pinned} == {
-        package for package, users in PACKAGES.items() if server in users or store in users
-    }
+    own = OF[server] | OF[store] | ALWAYS | ({"uvicorn"} if "uvicorn" in TABLE[server]["uses"] else set())
+    assert own <= pinned.keys()
+    others = set().union(*OF.values()) - own - {"uvloop", "websockets"}  # other packages bring these
+    assert not others & pinned.keys()
 
 
 @pytest.mark.parametrize("server", SERVERS)

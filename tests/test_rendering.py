@@ -8,16 +8,8 @@ import pytest
 import yaml
 from google.cloud.devtools import cloudbuild_v1
 from google_cloud import builds as cloud_build
-from variants import COMBINATIONS, HOSTILE_NAMES, SERVERS, VARIANTS, name
-
-#: What each server's project may say of the others: gunicorn runs uvicorn's worker, Reflex itself requires granian.
-ALLOWED = {
-    "gunicorn": {"uvicorn"},
-    "uvicorn": set(),
-    "granian": set(),
-    # `reflex run` starts granian, and is told so by GRANIAN_WORKERS.
-    "reflex": {"granian"},
-}
+from servers import SERVERS, TABLE
+from variants import COMBINATIONS, HOSTILE_NAMES, VARIANTS, name
 
 #: The files that have the project's name or description in them.
 NAMED = {"README.md", "settings.py", "pyproject.toml", ".copier-answers.yml"}
@@ -49,7 +41,7 @@ def test_no_template_syntax_is_left(answers, render):
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
 def test_no_server_is_named_but_the_chosen(answers, render):
     project = render(answers)
-    others = set(SERVERS) - {answers["server"], "reflex"} - ALLOWED[answers["server"]]
+    others = set(SERVERS) - {answers["server"], "reflex", *TABLE[answers["server"]]["uses"]}
     for path in files(project):
         if path.name == "update.yml":  # its form offers all of them
             continue
@@ -63,7 +55,7 @@ def test_no_server_is_named_but_the_chosen(answers, render):
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
 def test_redis_is_set_up_only_where_it_is_chosen(answers, render):
     project = render(answers)
-    for path in ("compose.yaml", "deploy/setup", "deploy/lib.sh", "scripts/serve"):
+    for path in ("compose.yaml", "deploy/setup", "deploy/lib/common.sh", "scripts/serve"):
         assert ("redis" in (project / path).read_text().lower()) == (answers["state_store"] == "redis"), path
 
 

@@ -11,14 +11,15 @@ import time
 import pytest
 from front_end import copy
 from house import Served, get, until
-from variants import SERVERS, STARTUPS
+from servers import SERVERS, TABLE
+from variants import STARTUPS
 
 pytestmark = pytest.mark.slow
 
 EACH_SERVER = pytest.mark.parametrize("server", SERVERS)
 EACH_STARTUP = pytest.mark.parametrize("startup", STARTUPS)
 #: What the main process of each backend has in its command line.
-BACKEND = {"gunicorn": "gunicorn", "uvicorn": "uvicorn", "granian": "granian", "reflex": "reflex run"}
+BACKEND = {name: row["process"] for name, row in TABLE.items()}
 
 
 @EACH_SERVER
@@ -88,7 +89,7 @@ def test_a_mistake_in_the_app_is_named(server, startup, project):
         until(lambda: app.members() == [], 2)
 
 
-@pytest.mark.parametrize("server", ["gunicorn", "uvicorn", "granian", "reflex"])
+@pytest.mark.parametrize("server", SERVERS)
 def test_a_mistake_is_no_loop_with_several_workers_either(server, project, redis_url):
     made = project({"server": server, "state_store": "redis", "workers": 2}, built=True)
     with (made / "my_reflex_app" / "my_reflex_app.py").open("a") as app_file:

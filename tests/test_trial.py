@@ -1,4 +1,4 @@
-"""deploy/trial.py against the app that start.sh serves: what passes, what does not, and that it ends."""
+"""deploy/build/trial.py against the app that start.sh serves: what passes, what does not, and that it ends."""
 
 import pytest
 from edge import Edge
@@ -26,7 +26,7 @@ def trial(project, url, token="", seconds="15"):
     folder.mkdir(exist_ok=True)
     (folder / "url").write_text(url + "\n")
     (folder / "token").write_text(token)
-    return run(".venv/bin/python", "deploy/trial.py", cwd=project, TRIAL_SECONDS=seconds)
+    return run(".venv/bin/python", "deploy/build/trial.py", cwd=project, TRIAL_SECONDS=seconds)
 
 
 @pytest.mark.parametrize("answers", [{"server": server} for server in SERVERS], ids=name)

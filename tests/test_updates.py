@@ -22,7 +22,8 @@ ADDED = [
     ("my_reflex_app/state.py", "# mine: a state", None),
     ("tests/test_state.py", "# mine: a test", None),
     ("deploy/env.yaml", "# mine: a setting", None),
-    ("deploy/candidate", "# mine: a flag", None),
+    ("deploy/candidate", "# mine: a flag", None),  # where it was before 0.3.0
+    ("deploy/build/candidate", "# mine: a flag", None),
     ("gunicorn.conf.py", "# mine: a module", None),
     (".dockerignore", "!data", None),
 ]

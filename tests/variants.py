@@ -2,7 +2,8 @@
 
 from itertools import product
 
-SERVERS = ["gunicorn", "uvicorn", "granian", "reflex"]
+from servers import SERVERS
+
 STARTUPS = ["overlap", "backend-first"]
 STORES = ["disk", "redis"]
 

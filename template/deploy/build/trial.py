@@ -1,7 +1,8 @@
 """The third step of cloudbuild.yaml: tries the candidate as a visitor would, before it gets traffic.
 
 Requests the first page, /ping and, over the WebSocket, the state of a new tab. Runs in the app's own image. The build
-goes on when this fails, so that deploy/traffic can remove the candidate's address; .candidate/passed is the result.
+goes on when this fails, so that deploy/build/traffic can remove the candidate's address; the file .candidate/passed is
+the result.
 """
 
 import json
@@ -27,7 +28,7 @@ class TrialError(Exception):
 
 def fetch(url: str, headers: dict[str, str], seconds: float) -> str:
     """Request an address and return the content type; a status that is not a success raises urllib's error."""
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - deploy/candidate wrote the address
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - deploy/build/candidate wrote the address
     with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
         return answer.headers.get_content_type()
 
