@@ -197,7 +197,8 @@ class AsProcesses(Place):
             (self.folder / ".web/build/client").rename(self.folder / "site")
             shutil.rmtree(self.folder / ".web")
             (self.folder / ".web").mkdir()
-        house.must_run(".venv/bin/python", "-m", "compileall", "-q", "my_reflex_app", "production.py", "rxconfig.py", cwd=self.folder)
+        sources = ("my_reflex_app", "production.py", "rxconfig.py")
+        house.must_run(".venv/bin/python", "-m", "compileall", "-q", *sources, cwd=self.folder)
 
     @contextlib.contextmanager
     def start(self, variables: dict[str, str], cores: int) -> Iterator[Running]:

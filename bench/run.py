@@ -19,6 +19,7 @@ from contenders import ARTICLE, BENCH, CONTENDERS, DEFAULT, EXAMPLE, REDIS, TWO_
 from house import free_port, must_run
 from ideas import IDEAS
 from places import CORES, Figures, InContainers, Place, choose, on_cores_of_the_client
+from servers import SERVERS
 
 RESULTS = BENCH / "results.json"
 Results = dict[str, dict[str, list[float | None]]]
@@ -171,7 +172,7 @@ def surroundings(place: Place) -> dict[str, str | float]:
         "run": place.name,
         **place.surroundings(),
         "cores": "server and client on a core each" if CORES > 1 else "server and client on one core",
-        "versions": place.python("-c", VERSIONS, "reflex", *(name for name in SERVERS if name != "reflex")).strip(),
+        "versions": place.python("-c", VERSIONS, *sorted({"reflex", *SERVERS})).strip(),
         "references": f"{ARTICLE.name}, {EXAMPLE.name}",
         "client alone, events per s": measure.client_alone(),
     }

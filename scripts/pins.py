@@ -1,6 +1,6 @@
-"""Refreshes every version that the template pins: `scripts/pins`. `scripts/pins --excluded` lists what the ranges exclude.
+"""Refreshes every version that the template pins: `scripts/pins`.
 
-Writes, in this order:
+`scripts/pins --excluded` lists the newer versions that the ranges exclude. Otherwise it writes, in this order:
 
 - pins.yml: Caddy, bun, uv and the Python releases;
 - template/requirements.txt.jinja and template/requirements-dev.txt.jinja: Python packages with their hashes;
@@ -161,7 +161,8 @@ def refresh_references(project: Path) -> None:
 def refresh_reserved_names(projects: list[Path]) -> None:
     """Write the names that an app cannot have: Python's words and modules, the packages', the project's folders."""
     names = set(keyword.kwlist) | set(keyword.softkwlist) | {"test", "tests", "assets", "deploy", "docs", "scripts"}
-    names |= {"production", "finish_build", "open_tabs", "rxconfig", "reflex", "web", "states", "uploaded_files", "venv", "settings", "state"}
+    names |= {"production", "finish_build", "open_tabs", "rxconfig", "reflex"}
+    names |= {"web", "states", "uploaded_files", "venv", "settings", "state"}
     # Modules that a later Python has or an earlier one had.
     names |= set(sys.stdlib_module_names) | {
         "annotationlib",

@@ -71,7 +71,7 @@ def test_a_report_of_plain_processes_says_so_and_has_no_images():
     loaded["about"] |= {"run": places.AsProcesses.name}
     loaded["about"].pop("bases", None)
     said = report.details(loaded) + report.comparison(loaded["about"], loaded["results"])
-    assert "Run as plain processes" in said
+    assert "Medians, as plain processes" in said
     assert "first event, s | article" in said
     assert not any(name in said for name in (*of_images, "Python 3.14 |"))
 
