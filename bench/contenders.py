@@ -5,7 +5,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from house import ROOT, must_run
+import projects
+from house import ROOT
 from servers import SERVERS
 
 BENCH = ROOT / "bench"
@@ -76,9 +77,7 @@ def project(contender: Contender, folder: Path) -> Path:
     Raises:
         ValueError: If an edit's place is not in the file any more.
     """
-    data = [f"--data={key}={value}" for key, value in contender.answers.items()]
-    options = ("--quiet", "--defaults", "--overwrite", "--vcs-ref=HEAD")
-    must_run("copier", "copy", *options, *data, ROOT, folder, cwd=ROOT)
+    projects.copy(folder, contender.answers, "--overwrite")
     if contender.folder:
         # gunicorn would read the template's settings in the article's name.
         (folder / "gunicorn.conf.py").unlink(missing_ok=True)

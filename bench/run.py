@@ -1,14 +1,12 @@
 """Runs the benchmark: `scripts/bench`. Writes bench/results.json; bench/report.py makes tables and charts of it."""
 
 import argparse
-import contextlib
 import datetime as dt
 import json
 import platform
 import re
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import breakdown
@@ -16,9 +14,10 @@ import browser
 import engine
 import measure
 from contenders import ARTICLE, BENCH, CONTENDERS, DEFAULT, EXAMPLE, REDIS, TWO_WORKERS, UVICORN
-from house import free_port, must_run
+from house import must_run
 from ideas import IDEAS
 from places import CORES, Figures, InContainers, Place, choose, on_cores_of_the_client
+from redis_server import redis_server
 from servers import SERVERS
 
 RESULTS = BENCH / "results.json"
@@ -44,7 +43,7 @@ def main() -> None:
     kind, started_here = choose(processes=chosen.processes)
     on_cores_of_the_client()  # not before the Engine has started: it would keep to them too
     try:
-        with tempfile.TemporaryDirectory() as folder, redis() as redis_url:
+        with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as redis_url:
             everything = compare(kind, chosen, Path(folder), redis_url)
     finally:
         if kind is InContainers:
@@ -146,20 +145,6 @@ def breakdowns(places: list[Place]) -> dict[str, breakdown.Shares]:
         if place.contender in (DEFAULT, UVICORN, EXAMPLE):
             shares[f"idle memory of {place.contender.name}, MiB"] = breakdown.memory(place)
     return shares
-
-
-@contextlib.contextmanager
-def redis() -> Iterator[str]:
-    """Run a Redis for those that need one, beside the client, and give its address."""
-    port = free_port()
-    server = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""], stdout=subprocess.DEVNULL
-    )
-    try:
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def surroundings(place: Place) -> dict[str, str | float]:

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -44,6 +43,11 @@ def alone(what: str = "lock", *, shared: bool = False) -> Iterator[None]:
         yield
 
 
+def as_root() -> list[str]:
+    """Give what a command that needs root starts with: nothing, or sudo; scripts/test has asked for its password."""
+    return [] if os.geteuid() == 0 else ["sudo", "--non-interactive", f"PATH={os.environ['PATH']}"]
+
+
 def answers() -> bool:
     """Tell whether an Engine runs."""
     return run(DOCKER, "info", "--format", "{{.ServerVersion}}", cwd=ANYWHERE).returncode == 0
@@ -60,15 +64,24 @@ def start() -> bool:
             return False
         with (HOME / "dockerd.log").open("w") as log:
             engine = subprocess.Popen(
-                ["dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none"],
+                # The group is who may talk to it: this user, root or not.
+                [
+                    *as_root(),
+                    "dockerd",
+                    "--iptables=false",
+                    "--ip6tables=false",
+                    "--bridge=none",
+                    f"--group={os.getgid()}",
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        (HOME / "pid").write_text(str(engine.pid))
         until(lambda: answers() or engine.poll() is not None, 60)
         assert answers(), f"no Docker Engine runs and none can be started:\n{(HOME / 'dockerd.log').read_text()}"
+        # With sudo in between it is not the process that was started here.
+        (HOME / "pid").write_text(Path("/var/run/docker.pid").read_text())
         return True
 
 
@@ -85,7 +98,7 @@ def stop() -> None:
     """Stop the Engine if a test process started it; the last thing that a test run does."""
     pid = ours()
     if pid:
-        os.kill(pid, signal.SIGTERM)
+        must_run(*as_root(), "kill", "-TERM", str(pid), cwd=ANYWHERE)
         until(lambda: gone(pid), 60)
     (HOME / "pid").unlink(missing_ok=True)
 
@@ -146,7 +159,8 @@ def stand_in(name: str, tools: Path) -> None:
             packages = f"python3,python{minor},python{minor}-venv,python3-pip,ca-certificates"
             script = "/usr/share/debootstrap/scripts/sid"  # the same for all, and there before a release has its own
             release = (DEBIAN[minor], root, mirror(), script)
-            must_run("debootstrap", "--variant=minbase", f"--include={packages}", *release, cwd=ANYWHERE)
+            must_run(*as_root(), "debootstrap", "--variant=minbase", f"--include={packages}", *release, cwd=ANYWHERE)
+            must_run(*as_root(), "chown", "--recursive", str(os.getuid()), root, cwd=ANYWHERE)
             for command in ("python", "python3"):
                 (root / "usr/local/bin" / command).symlink_to(f"/usr/bin/python{minor}")
             # What a build step downloads is verified with this machine's certificates, which may be more than Debian's.
@@ -165,7 +179,8 @@ def stand_in(name: str, tools: Path) -> None:
             (root / path).chmod(0o755)
         certificates = " ".join(f"{name}={BUNDLE}" for name in ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"))
         archive = root.with_suffix(".tar")
-        must_run("tar", "--create", "--file", archive, "--directory", root, ".", cwd=ANYWHERE)
+        owner = ("--owner=0", "--group=0", "--numeric-owner")
+        must_run("tar", "--create", *owner, "--file", archive, "--directory", root, ".", cwd=ANYWHERE)
         environment = f"ENV PATH=/usr/local/bin:/usr/bin:/bin {certificates}"
         docker("import", "--message=stand-in", "--change", environment, archive, name)
         archive.unlink()

@@ -4,7 +4,12 @@ import subprocess
 from pathlib import Path
 
 from house import ROOT, clean_environment
-from variants import RELEASES
+
+RELEASES = {
+    "v0.1.0": "1cc5fffedf1bca1c855e7953e5b509502ebdb5b3",
+    "v0.2.0": "c66c87b206ca29eab8951a1bf6f4f4b516f52dcd",
+}
+"""The versions that projects out there were made from: the tag and the commit that it points to, oldest first."""
 
 NEXT = "v99.0.0"
 """The tag of a version after this commit's, for a fix that a test makes."""

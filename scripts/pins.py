@@ -27,6 +27,7 @@ import copier
 import releases
 import yaml
 from releases import uv
+from requirements import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template"
@@ -109,12 +110,6 @@ def render_for(project: Path, answers: Answers) -> Path:
     return render(project, server=server, state_store=state_store)
 
 
-def pins(requirements: str) -> dict[str, str]:
-    """Split a locked requirements file into its packages: by name, the lines of each."""
-    blocks = re.split(r"\n(?=\S)", requirements.strip())
-    return {re.match(r"[\w.-]+", block)[0]: block for block in blocks if not block.startswith(("#", "-"))}
-
-
 def lock(file: str, projects: dict[Answers, Path], options: list[str]) -> None:
     """Lock one requirements file for each server and store, and join the results into one template.
 
@@ -124,7 +119,7 @@ def lock(file: str, projects: dict[Answers, Path], options: list[str]) -> None:
     for answers, project in projects.items():
         (project / file).unlink(missing_ok=True)
         uv(*LOCK, "--upgrade", *options, "--output-file", file, cwd=project)
-        needed[answers] = pins((project / file).read_text())
+        needed[answers] = blocks((project / file).read_text())
     lines = ["# Written by scripts/lock from pyproject.toml: exact versions, with the hashes of their files."]
     for package in sorted({package for packages in needed.values() for package in packages}):
         users = {answers for answers, packages in needed.items() if package in packages}

@@ -13,6 +13,7 @@ import yaml
 from images import address, exists, newest
 from packaging.requirements import Requirement
 from packaging.version import Version
+from requirements import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "pins.yml"
@@ -53,7 +54,7 @@ def on_pypi(package: str, most: str | None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "wanted.in").write_text(f"{package}<={most}\n" if most else package)
         found = uv("pip", "compile", "--quiet", "--no-deps", "--no-annotate", "--no-header", "wanted.in", cwd=folder)
-    return re.search(r"==(\S+)", found)[1]
+    return versions(found)[package]
 
 
 def python_of_uv(minor: str) -> str:
@@ -71,6 +72,8 @@ def last_number(version: str) -> int:
 def excluded(projects: Iterable[Path]) -> list[str]:
     """List the newest versions of packages that the ranges of projects exclude, such as a new major version.
 
+    What another package excludes, as Reflex does with some, is not listed.
+
     Args:
         projects: Rendered ones, with all servers and stores among them.
     """
@@ -79,15 +82,25 @@ def excluded(projects: Iterable[Path]) -> list[str]:
         asked = tomllib.loads((project / "pyproject.toml").read_text())
         for line in (*asked["project"]["dependencies"], *asked["dependency-groups"]["dev"]):
             wanted[Requirement(line).name] = Requirement(line)
+    newest_of = together(wanted)
     found = []
     for name, requirement in sorted(wanted.items()):
-        newest_version = Version(on_pypi(name, None))
         exact = [part.version for part in requirement.specifier if part.operator == "=="]
         # The pinned tools follow by themselves within a major version.
-        allowed = newest_version.major == Version(exact[0]).major if exact else newest_version in requirement.specifier
+        allowed = (
+            newest_of[name].major == Version(exact[0]).major if exact else newest_of[name] in requirement.specifier
+        )
         if not allowed:
-            found.append(f"{name} {newest_version}, and the projects have {requirement.specifier}")
+            found.append(f"{name} {newest_of[name]}, and the projects have {requirement.specifier}")
     return found
+
+
+def together(packages: Iterable[str]) -> dict[str, Version]:
+    """Find the newest versions on PyPI of packages that can be installed together."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "wanted.in").write_text("\n".join(packages))
+        found = uv("pip", "compile", "--quiet", "--no-annotate", "--no-header", "wanted.in", cwd=folder)
+    return {name: Version(version) for name, version in versions(found).items()}
 
 
 def images_of(project: Path) -> list[str]:

@@ -1,9 +1,10 @@
 """What the tests share: rendered projects, Google Cloud projects, a Redis, a browser."""
 
 import copy
+import hashlib
 import json
+import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import engine
 import pytest
 import yaml
 from google_cloud import REFUSALS, GoogleCloud
-from house import CACHE, build, free_port, install, must_run, run, until
+from house import CACHE, build, install, must_run, only_once
 from playwright.sync_api import Browser, Page, sync_playwright
+from redis_server import redis_server
 from variants import Answers
 
 Render = Callable[..., Path]
@@ -55,17 +57,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def render(copie_session) -> Render:
-    """Render a project for some answers, once for the same answers; treat it as read-only."""
-    rendered: dict[str, Path] = {}
+def shared_folder(tmp_path_factory) -> Path:
+    """Have a folder that the test processes of this run share."""
+    mine = tmp_path_factory.getbasetemp()
+    return mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+
+
+@pytest.fixture(scope="session")
+def render(copie_session, shared_folder) -> Render:
+    """Render a project for some answers, once in a test run for the same answers; treat it as read-only."""
 
     def get(answers: Answers | None = None) -> Path:
-        key = json.dumps(answers or {}, sort_keys=True)
-        if key not in rendered:
-            result = copie_session.copy(extra_answers=dict(answers or {}))
-            assert result.exit_code == 0, result.exception
-            rendered[key] = result.project_dir
-        return rendered[key]
+        kept = (
+            shared_folder
+            / "rendered"
+            / hashlib.sha256(json.dumps(answers or {}, sort_keys=True).encode()).hexdigest()[:16]
+        )
+        with only_once(kept) as needed:
+            if needed:
+                result = copie_session.copy(extra_answers=dict(answers or {}))
+                assert result.exit_code == 0, result.exception
+                shutil.copytree(result.project_dir, kept, symlinks=True)
+        return kept
 
     return get
 
@@ -122,17 +135,9 @@ def set_up(render, tmp_path_factory) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory) -> Iterator[str]:
-    """Run a real Redis server on a free port of the loopback."""
-    port = free_port()
-    server = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
-        cwd=tmp_path_factory.mktemp("redis"),
-        stdout=subprocess.DEVNULL,
-    )
-    until(lambda: run("redis-cli", "-p", str(port), "ping", cwd=Path("/")).stdout.strip() == "PONG", 30)
-    yield f"redis://127.0.0.1:{port}/0"
-    server.terminate()
-    server.wait(30)
+    """Run a real Redis for the whole test run."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from house import ROOT, Served, build, digest, must_run, run
 from playwright.sync_api import expect
+from projects import copier, must_copier
 from visitor import watch
 
 EXISTING = ROOT / "tests/existing_app"
@@ -24,8 +25,8 @@ def shop(tmp_path):
 
 
 def adopt(folder, *options):
-    return must_run(
-        *("copier", "copy", "--defaults", "--vcs-ref=HEAD", "--data=app_name=bookshop", *options, ROOT, "."), cwd=folder
+    return must_copier(
+        *("copy", "--defaults", "--vcs-ref=HEAD", "--data=app_name=bookshop", *options, ROOT, "."), cwd=folder
     )
 
 
@@ -41,7 +42,7 @@ def test_its_own_files_are_kept(options, shop):
 def test_who_does_not_say_so_is_asked_about_each_file(shop):
     """Copier asks before it replaces a file, and ends where nobody is there to ask."""
     before = digest(shop, FILES)
-    done = run("copier", "copy", "--defaults", "--vcs-ref=HEAD", "--data=app_name=bookshop", ROOT, ".", cwd=shop)
+    done = copier("copy", "--defaults", "--vcs-ref=HEAD", "--data=app_name=bookshop", ROOT, ".", cwd=shop)
     assert done.returncode != 0
     assert "conflict" in done.stdout
     assert digest(shop, FILES) == before

@@ -102,6 +102,17 @@ def test_pins_come_from_where_the_images_are_listed(render, tmp_path, monkeypatc
     assert now["gcloud_builder"].endswith(":stable"), "rolling, on purpose"
 
 
+def test_a_version_that_the_ranges_exclude_is_named(render, tmp_path):
+    """By the newest versions of today: the project is made to want older ones."""
+    made = tmp_path / "project"
+    made.mkdir()
+    text = (render() / "pyproject.toml").read_text()
+    (made / "pyproject.toml").write_text(re.sub(r'"gunicorn>=[^"]*"', '"gunicorn>=20,<21"', text))
+    found = releases.excluded([made])
+    assert [line.partition(" ")[0] for line in found if line.endswith("the projects have <21,>=20")] == ["gunicorn"]
+    assert not any(line.startswith(("anyio", "pytest ")) for line in found)
+
+
 @pytest.mark.parametrize(
     ("image", "address"),
     [

@@ -8,6 +8,7 @@ import yaml
 from house import ROOT, install, must_run
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from requirements import versions
 from servers import SERVERS, TABLE
 from variants import STORES
 
@@ -24,8 +25,7 @@ ALWAYS = {"granian"}  # Reflex requires it
 
 
 def pins(file):
-    lines = [line.split(";")[0].strip(" \\") for line in file.read_text().splitlines() if line[:1].isalnum()]
-    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    return versions(file.read_text())
 
 
 @pytest.mark.parametrize("server", SERVERS)

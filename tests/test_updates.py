@@ -1,13 +1,17 @@
 """`copier update`: the fix arrives, the owner's work stays, and only what both have touched is a conflict."""
 
+import hashlib
 import itertools
 import re
+import shutil
 
 import pytest
 import yaml
-from history import NEXT, commit, git, release_a_fix, released
-from house import CACHE, must_run, run
-from variants import COMBINATIONS, RELEASES, SERVERS, name
+from history import NEXT, RELEASES, commit, git, release_a_fix, released
+from house import CACHE, must_run, only_once, run
+from projects import copier, copy, must_copier
+from servers import SERVERS
+from variants import COMBINATIONS, name
 
 pytestmark = pytest.mark.slow
 
@@ -32,20 +36,30 @@ README = "# My own words\n"
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory):
+def template(shared_folder):
     """This repository with its releases, this commit as v98.0.0 and a fix after it."""
-    made = released(tmp_path_factory.mktemp("releases"))
-    release_a_fix(made)
-    return made
+    releases = shared_folder / "releases"
+    with only_once(releases) as needed:
+        if needed:
+            releases.mkdir()
+            release_a_fix(released(releases))
+    return releases / "template"
 
 
-def render(template, folder, version, answers):
-    data = [f"--data={key}={value}" for key, value in answers.items()]
-    options = ("--quiet", "--defaults", f"--vcs-ref={version}")
-    must_run("copier", "copy", *options, *data, template, folder, cwd=folder.parent)
-    git(folder, "init", "--quiet")
-    commit(folder, "Start")
-    return folder
+@pytest.fixture
+def rendered(shared_folder, template):
+    """Make a project from a version of the template, with its history; the same one is rendered once."""
+
+    def get(folder, version, answers):
+        kept = shared_folder / hashlib.sha256(f"{version} {sorted(answers.items())}".encode()).hexdigest()[:16]
+        with only_once(kept) as needed:
+            if needed:
+                copy(kept, answers, template=template, version=version)
+                git(kept, "init", "--quiet")
+                commit(kept, "Start")
+        return shutil.copytree(kept, folder, symlinks=True)
+
+    return get
 
 
 def live_in(project):
@@ -89,13 +103,13 @@ def conflicts(project):
 
 @pytest.mark.parametrize("version", [*RELEASES, "v98.0.0"])
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
-def test_a_lived_in_project_is_updated(answers, version, template, tmp_path):
-    old = render(template, tmp_path / "old", version, answers)
-    new = render(template, tmp_path / "new", NEXT, answers)
-    project = render(template, tmp_path / "project", version, answers)
+def test_a_lived_in_project_is_updated(answers, version, rendered, tmp_path):
+    old = rendered(tmp_path / "old", version, answers)
+    new = rendered(tmp_path / "new", NEXT, answers)
+    project = rendered(tmp_path / "project", version, answers)
     mine = live_in(project)
     expected = inevitable(old, project, new)
-    must_run("copier", "update", "--quiet", "--defaults", cwd=project)
+    must_copier("update", "--quiet", "--defaults", cwd=project)
 
     lost = [file for file, line in mine.items() if line not in (project / file).read_text()]
     needless = conflicts(project) - expected
@@ -114,8 +128,23 @@ def test_a_lived_in_project_is_updated(answers, version, template, tmp_path):
     assert run("git", "diff", "--quiet", "HEAD", "--", "my_reflex_app", "assets", cwd=project).returncode == 0
 
     commit(project, "Update")
-    must_run("copier", "update", "--quiet", "--defaults", cwd=project)
+    must_copier("update", "--quiet", "--defaults", cwd=project)
     assert git(project, "status", "--porcelain") == "", "a second update changes nothing"
+
+
+def test_a_file_that_moved_is_named_and_its_changes_are_kept(rendered, tmp_path):
+    project = rendered(tmp_path / "project", "v0.2.0", {})
+    live_in(project)
+    said = must_copier("update", "--defaults", cwd=project)
+    old = "deploy/candidate deploy/image deploy/traffic deploy/trial.py deploy/cleanup.json deploy/lib.sh"
+    assert said.rstrip().endswith(f"git rm {old}")
+    assert "# mine: a flag" in (project / "deploy/candidate").read_text()
+    assert "# mine: a flag" not in (project / "deploy/build/candidate").read_text()
+    commit(project, "Update")
+    git(project, "rm", "--quiet", *old.split())
+    commit(project, "Remove what moved")
+    assert "git rm" not in must_copier("update", "--defaults", cwd=project)
+    assert git(project, "status", "--porcelain") == "", "they stay removed"
 
 
 def contents(project):
@@ -143,8 +172,8 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("before", "after"), CHANGES, ids=str)
-def test_another_answer_is_the_same_as_a_fresh_project(before, after, template, tmp_path):
-    changed = render(template, tmp_path / "changed", "v98.0.0", before)
+def test_another_answer_is_the_same_as_a_fresh_project(before, after, rendered, tmp_path):
+    changed = rendered(tmp_path / "changed", "v98.0.0", before)
     mine = {}
     for file, line in (("Caddyfile", "# mine"), ("Dockerfile", "# mine"), ("start.sh", "# mine")):
         path = changed / file
@@ -152,20 +181,20 @@ def test_another_answer_is_the_same_as_a_fresh_project(before, after, template, 
         mine[file] = line
     commit(changed, "Make it mine")
     data = [f"--data={key}={value}" for key, value in after.items()]
-    must_run("copier", "update", "--quiet", "--defaults", "--vcs-ref=v98.0.0", *data, cwd=changed)
+    must_copier("update", "--quiet", "--defaults", "--vcs-ref=v98.0.0", *data, cwd=changed)
     assert conflicts(changed) == set()
 
     kept = {} if "state_store" in after and after["state_store"] == "disk" else before
     kept = {key: value for key, value in kept.items() if key != "max_requests"}
-    fresh = contents(render(template, tmp_path / "fresh", "v98.0.0", kept | after))
+    fresh = contents(rendered(tmp_path / "fresh", "v98.0.0", kept | after))
     for file, line in mine.items():
         fresh[file] += f"{line}\n"
     assert contents(changed) == fresh
 
 
-def test_a_wrong_answer_changes_nothing(template, tmp_path):
-    project = render(template, tmp_path / "project", "v98.0.0", {})
-    done = run("copier", "update", "--defaults", "--data=threads=many", cwd=project)
+def test_a_wrong_answer_changes_nothing(rendered, tmp_path):
+    project = rendered(tmp_path / "project", "v98.0.0", {})
+    done = copier("update", "--defaults", "--data=threads=many", cwd=project)
     assert done.returncode != 0
     assert "1 to 256" in done.stdout
     assert git(project, "status", "--porcelain") == ""
@@ -176,29 +205,29 @@ class TestWaysToAnswer:
         answers = {"project_name": "Tea Shop", "server": "uvicorn", "threads": 8, "public": False}
         (tmp_path / "answers.yml").write_text(yaml.safe_dump(answers))
         options = ("--defaults", "--quiet", "--data-file", tmp_path / "answers.yml")
-        must_run("copier", "copy", *options, template, tmp_path / "project", cwd=tmp_path)
+        must_copier("copy", *options, template, tmp_path / "project", cwd=tmp_path)
         kept = yaml.safe_load((tmp_path / "project/.copier-answers.yml").read_text())
         assert {key: kept[key] for key in answers} == answers
 
-    def test_pretending_writes_nothing(self, template, tmp_path):
-        must_run("copier", "copy", "--defaults", "--pretend", template, tmp_path / "project", cwd=tmp_path)
+    def test_pretending_writes_nothing(self, rendered, template, tmp_path):
+        must_copier("copy", "--defaults", "--pretend", template, tmp_path / "project", cwd=tmp_path)
         assert not (tmp_path / "project").exists()
-        project = render(template, tmp_path / "lived", "v98.0.0", {})
-        must_run("copier", "update", "--defaults", "--pretend", cwd=project)
+        project = rendered(tmp_path / "lived", "v98.0.0", {})
+        must_copier("update", "--defaults", "--pretend", cwd=project)
         assert git(project, "status", "--porcelain") == ""
 
     def test_nobody_at_the_keyboard_and_no_defaults_ends_with_a_hint(self, template, tmp_path):
-        done = run("copier", "copy", template, tmp_path / "project", cwd=tmp_path)
+        done = copier("copy", template, tmp_path / "project", cwd=tmp_path)
         assert done.returncode != 0
         assert "--defaults" in done.stdout
         assert not (tmp_path / "project").exists()
 
     def test_a_copy_and_an_update_end_with_the_next_two_commands(self, template, tmp_path):
-        said = must_run("copier", "copy", "--defaults", "--vcs-ref=v98.0.0", template, "my project", cwd=tmp_path)
+        said = must_copier("copy", "--defaults", "--vcs-ref=v98.0.0", template, "my project", cwd=tmp_path)
         assert said.rstrip().endswith("Next:\n  cd 'my project'\n  scripts/serve")
         git(tmp_path / "my project", "init", "--quiet")
         commit(tmp_path / "my project", "Start")
-        said = must_run("copier", "update", "--defaults", cwd=tmp_path / "my project")
+        said = must_copier("update", "--defaults", cwd=tmp_path / "my project")
         assert said.rstrip().endswith("Next:\n  git diff\n  scripts/test")
 
 

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from history import NEXT, commit, git, release_a_fix, released
 from house import ROOT, Served, build, must_run
+from projects import must_copier
 from workflow import Runner
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def files(folder):
 def rendered(template, folder, *data):
     """Render the project that is to be expected."""
     options = [f"--data={answer}" for answer in data]
-    must_run("copier", "copy", "--quiet", "--defaults", *options, template, folder, cwd=folder.parent)
+    must_copier("copy", "--quiet", "--defaults", *options, template, folder, cwd=folder.parent)
     git(folder, "init", "--quiet")
     commit(folder, "Start")
     return files(folder)

@@ -9,12 +9,6 @@ STORES = ["disk", "redis"]
 
 Answers = dict[str, str | int | bool]
 
-#: The versions that projects out there were made from: the tag and the commit that it points to, the oldest first.
-RELEASES = {
-    "v0.1.0": "1cc5fffedf1bca1c855e7953e5b509502ebdb5b3",
-    "v0.2.0": "c66c87b206ca29eab8951a1bf6f4f4b516f52dcd",
-}
-
 #: Every server with every start-up order and every store.
 COMBINATIONS: list[Answers] = [
     {"server": server, "startup": startup, "state_store": store}
