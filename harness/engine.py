@@ -35,11 +35,11 @@ def docker(*arguments: str | Path, cwd: Path = ANYWHERE) -> str:
 
 
 @contextlib.contextmanager
-def alone(what: str = "lock", *, shared: bool = False) -> Iterator[None]:
-    """Keep the other test processes out, or only those that want to be alone."""
+def alone(what: str = "lock") -> Iterator[None]:
+    """Keep the other test processes out."""
     HOME.mkdir(parents=True, exist_ok=True)
     with (HOME / what).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -83,6 +83,36 @@ def start() -> bool:
         # With sudo in between it is not the process that was started here.
         (HOME / "pid").write_text(Path("/var/run/docker.pid").read_text())
         return True
+
+
+@contextlib.contextmanager
+def another(images: list[str]) -> Iterator[str]:
+    """Run a second Engine with some images and nothing else, and give its address: a machine that never built anything.
+
+    Args:
+        images: What it has, from the first Engine.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="engine-"))  # a short name: a socket's path has at most 107 characters
+    socket = f"unix://{folder}/docker.sock"
+    options = ["--iptables=false", "--ip6tables=false", "--bridge=none", f"--group={os.getgid()}"]
+    places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
+    options += [f"--{option}={folder / name}" for option, name in places.items()]
+    archive = folder / "images.tar"
+    docker("save", "--output", archive, *images)
+    with (folder / "log").open("w") as log:
+        command = [*as_root(), "dockerd", f"--host={socket}", *options]
+        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        there = [DOCKER, "--host", socket]
+        until(lambda: run(*there, "info", cwd=ANYWHERE).returncode == 0 or engine.poll() is not None, 60)
+        must_run(*there, "load", "--quiet", "--input", archive, cwd=ANYWHERE)
+        archive.unlink()
+        yield socket
+    finally:
+        if engine.poll() is None:
+            must_run(*as_root(), "kill", "-TERM", (folder / "pid").read_text(), cwd=ANYWHERE)
+            engine.wait(60)
+        must_run(*as_root(), "rm", "-rf", folder, cwd=ANYWHERE)
 
 
 def tidy() -> None:
@@ -205,8 +235,7 @@ def binary(tools: Path, program: str) -> Path:
 def build(project: Path, tag: str, *options: str) -> str:
     """Build a project's image as it is and return what the build printed."""
     bases(project)
-    with alone("builds", shared=True):
-        return docker("build", "--progress=plain", *build_options(), *options, "--tag", tag, ".", cwd=project)
+    return docker("build", "--progress=plain", *build_options(), *options, "--tag", tag, ".", cwd=project)
 
 
 def built(project: Path) -> str:

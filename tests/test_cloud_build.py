@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from engine import Container, alone, bases, docker, ours
+from engine import Container, another, bases, docker
 from google_cloud import builds as cloud_build
 from house import get, listens, until
 
@@ -26,11 +26,16 @@ def containers():
 
 
 @pytest.fixture
-def run(cloud, containers, set_up, tmp_path):
-    """Run a build of a project, and Cloud Run's stand-in on real containers.
+def new_machine(project, monkeypatch):
+    """Use an Engine that never built anything, as on Cloud Build."""
+    with another(bases(project())) as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        yield
 
-    With `fresh` the build finds an empty cache, as on Cloud Build.
-    """
+
+@pytest.fixture
+def run(cloud, containers, set_up, tmp_path):
+    """Run a build of a project, and Cloud Run's stand-in on real containers."""
 
     def start(description):
         environment = {entry["name"]: entry.get("value", "a-secret") for entry in description.get("env", [])}
@@ -46,35 +51,25 @@ def run(cloud, containers, set_up, tmp_path):
 
     set_up(cloud)
 
-    def build(project, build_id, registry, *, fresh=True, **given):
+    def build(project, build_id, registry, **given):
         cloud.start = start
         bases(project)
-        # Nobody else may fill the cache meanwhile.
-        with alone("builds", shared=not fresh):
-            if fresh and ours():
-                # What an image of the build before holds, the cache would keep.
-                tags = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{registry}/*/*").split()
-                if tags:
-                    docker("image", "rm", "--force", *tags)
-                docker("builder", "prune", "--all", "--force")
-            # A trial that fails does so after 20 s here instead of 120.
-            return cloud_build.run(
-                project,
-                tmp_path / build_id,
-                cloud,
-                environment={"TRIAL_SECONDS": "20"},
-                _IMAGE=f"{registry}/my-project-123/{SERVICE}",
-                **given,
-            )
+        # A trial that fails does so after 20 s here instead of 120.
+        return cloud_build.run(
+            project,
+            tmp_path / build_id,
+            cloud,
+            environment={"TRIAL_SECONDS": "20"},
+            _IMAGE=f"{registry}/my-project-123/{SERVICE}",
+            **given,
+        )
 
     return build
 
 
+@pytest.mark.usefixtures("new_machine")
 def test_three_deployments(cloud, containers, project, run, tmp_path):
     made = project()
-    # No other test has these layers.
-    for file in ("requirements.txt", "reflex.lock/package.json"):
-        (made / file).write_text((made / file).read_text() + "\n")
     with cloud_build.registry(tmp_path / "registry") as registry:
         # The first one: the service does not exist.
         first = run(made, "11111111-by-hand", registry)
@@ -87,6 +82,7 @@ def test_three_deployments(cloud, containers, project, run, tmp_path):
         assert get(f"{containers[0].url}/")[0] == 200
 
         # The second: a changed line, a commit; nothing is installed again, though the machine is a new one.
+        forget(f"{registry}/*/*")
         index = made / "my_reflex_app/pages/index.py"
         index.write_text(index.read_text().replace("Add one", "Add one more"))
         second = run(
@@ -94,9 +90,8 @@ def test_three_deployments(cloud, containers, project, run, tmp_path):
         )
         assert second.succeeded, second.log
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
-        if ours():
-            assert installs(second.log) == [], second.log
-            assert len(installs(first.log)) == 3
+        assert installs(second.log) == [], second.log
+        assert len(installs(first.log)) == 3
         tags = json.loads(get(f"http://{registry}/v2/my-project-123/{SERVICE}/tags/list")[2])["tags"]
         assert set(tags) == {"11111111-by-hand", "22222222-trigger", "c0ffee", "latest", "dependencies"}
         labels = docker("inspect", "--format", "{{json .Config.Labels}}", f"{registry}/my-project-123/{SERVICE}:c0ffee")
@@ -119,12 +114,18 @@ def test_an_app_that_does_not_start_never_gets_its_first_traffic(cloud, project,
     made = project({"startup": "backend-first", "server": "uvicorn"})
     forget_a_setting(made)
     with cloud_build.registry(tmp_path / "registry") as registry:
-        build = run(made, "44444444-broken", registry, fresh=False)
+        build = run(made, "44444444-broken", registry)
     assert not build.succeeded
     assert build.steps == ["image", "candidate"]
     assert "failed to start and listen on the port" in build.log
     assert cloud.traffic(SERVICE) == {}
     assert not cloud.is_open(SERVICE)
+
+
+def forget(images):
+    """Have the machine of the builds know nothing, as a new one; what an image holds, its cache would keep."""
+    docker("image", "rm", "--force", *docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", images).split())
+    docker("builder", "prune", "--all", "--force")
 
 
 def forget_a_setting(project):
@@ -146,7 +147,7 @@ def test_without_the_right_to_push_the_build_fails_with_googles_words(cloud, pro
     images = f"projects/my-project-123/locations/us-central1/repositories/{SERVICE}"
     cloud.policies[images] = {"bindings": []}
     with cloud_build.registry(tmp_path / "registry") as registry:
-        build = run(project(), "55555555-denied", registry, fresh=False)
+        build = run(project(), "55555555-denied", registry)
     assert not build.succeeded
     assert build.steps == ["image"]
     assert "Permission 'artifactregistry.repositories.uploadArtifacts' denied" in build.log

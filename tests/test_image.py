@@ -7,7 +7,7 @@ import time
 
 import pytest
 from edge import Edge
-from engine import DOCKER, Container, bases, build, docker
+from engine import DOCKER, Container, bases, build, built, docker
 from house import get
 from playwright.sync_api import expect
 from variants import COMBINATIONS, name
@@ -48,8 +48,7 @@ def stop(container):
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
 def test_the_image_runs_as_on_cloud_run(answers, project, page, insecure_page, redis_url, tmp_path):
     made = project(answers)
-    image = f"{name(answers)}:test"
-    build(made, image)
+    image = built(made)
 
     with Container(image, **environment(answers, redis_url)) as app:
         complaints = watch(page)
@@ -81,8 +80,7 @@ def test_the_image_runs_as_on_cloud_run(answers, project, page, insecure_page, r
 
 @pytest.mark.parametrize("answers", [a for a in COMBINATIONS if a["startup"] == "overlap"], ids=name)
 def test_a_start_compiles_nothing(answers, project, page, redis_url):
-    image = f"{name(answers)}:test"
-    build(project(answers), image)
+    image = built(project(answers))
     # As root, and asked to keep the bytecode of what had none.
     free = environment(answers, redis_url) | {"PYTHONDONTWRITEBYTECODE": ""}
     with Container(image, "--user=0", **free) as app:
