@@ -9,7 +9,7 @@ import re
 import pytest
 from engine import Container, another, bases, docker
 from google_cloud import builds as cloud_build
-from house import get, listens, until
+from house import get, install, listens, until
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +26,10 @@ def containers():
 
 
 @pytest.fixture
-def new_machine(project, monkeypatch):
+def new_machine(render, monkeypatch):
     """Use an Engine that never built anything, as on Cloud Build."""
-    with another(bases(project())) as address:
+    install(render())
+    with another(bases(render())) as address:
         monkeypatch.setenv("DOCKER_HOST", address)
         yield
 

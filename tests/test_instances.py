@@ -1,6 +1,7 @@
 """Several instances on one Redis: a tab that comes back to another one goes on where it was."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -72,10 +73,13 @@ async def click_twice_and_kill(app, processes):
     stopped = []
     while started := [process for process in processes() if process not in stopped]:
         for process in started:
-            os.kill(process, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGSTOP)
         stopped += started
-    for process in stopped:
-        os.kill(process, signal.SIGKILL)
+    # The newest first: the kernel sends the stopped children of a shell that ends SIGHUP, and a server would reload.
+    for process in reversed(stopped):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     return tab.token
 
 
