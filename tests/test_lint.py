@@ -2,16 +2,39 @@
 
 import pytest
 import yaml
-from house import ROOT, must_run
+from house import ROOT, digest, must_run, only_once
 from servers import SERVERS
 from variants import COMBINATIONS, VARIANTS, name
 
-SHELL = [
-    *("start.sh", "environment.sh"),
-    *(f"scripts/{name}" for name in ("bootstrap", "build", "dev", "serve", "test", "lock")),
-    *(f"deploy/{name}" for name in ("setup", "now", "check", "teardown", "lib/common.sh")),
-    *(f"deploy/build/{name}" for name in ("image", "candidate", "traffic", "revision.sh")),
-]
+#: The shell scripts of a project, with what each of them reads.
+SHELL = {
+    "start.sh": ["environment.sh"],
+    "environment.sh": [],
+    **{f"scripts/{name}": [] for name in ("bootstrap", "build", "dev", "serve", "test", "lock", "ci")},
+    **{f"deploy/{name}": ["deploy/lib/common.sh"] for name in ("setup", "now", "check", "teardown")},
+    **{
+        f"deploy/build/{name}": ["deploy/lib/common.sh", "deploy/build/revision.sh"]
+        for name in ("candidate", "traffic")
+    },
+    "deploy/build/image": [],
+    "deploy/build/revision.sh": ["deploy/lib/common.sh"],
+    "deploy/lib/common.sh": [],
+}
+SHELLCHECK = ["shellcheck", "--enable=all", "--exclude=SC2250,SC2310,SC2312", "--external-sources"]
+YAMLLINT = ["yamllint", "--strict", "-d", "{extends: relaxed, rules: {line-length: disable}}"]
+
+
+@pytest.fixture
+def passes(shared_folder):
+    """Run a linter on files of a project, unless the same files of another variant have passed it in this run."""
+
+    def check(project, command, files, reads=()):
+        done = shared_folder / "linted" / digest(project, [*files, *reads], *command)
+        with only_once(done) as needed:
+            if needed:
+                must_run(*command, *files, cwd=project)
+
+    return check
 
 
 @pytest.mark.parametrize("answers", VARIANTS, ids=name)
@@ -21,32 +44,35 @@ class TestProject:
         must_run("ruff", "check", "--no-cache", ".", cwd=project)
         must_run("ruff", "format", "--no-cache", "--check", "--diff", ".", cwd=project)
 
-    def test_shell(self, answers, render):
-        must_run(
-            "shellcheck",
-            "--enable=all",
-            "--exclude=SC2250,SC2310,SC2312",
-            "--external-sources",
-            *SHELL,
-            cwd=render(answers),
-        )
+    def test_shell(self, answers, render, passes):
+        for script, reads in SHELL.items():
+            passes(render(answers), SHELLCHECK, [script], reads)
 
-    def test_dockerfile(self, answers, render):
-        must_run("hadolint", "Dockerfile", cwd=render(answers))
+    def test_every_shell_script_is_checked(self, answers, render):
+        project = render(answers)
+        scripts = {
+            str(path.relative_to(project))
+            for folder in (".", "scripts", "deploy", "deploy/build", "deploy/lib")
+            for path in (project / folder).iterdir()
+            if path.is_file() and (path.suffix == ".sh" or path.read_bytes().startswith(b"#!/usr/bin/env bash"))
+        }
+        assert scripts == SHELL.keys()
 
-    def test_cloud_build(self, answers, render):
-        must_run("check-jsonschema", "--builtin-schema", "vendor.cloudbuild", "cloudbuild.yaml", cwd=render(answers))
+    def test_dockerfile(self, answers, render, passes):
+        passes(render(answers), ["hadolint"], ["Dockerfile"])
 
-    def test_yaml(self, answers, render):
-        files = ["compose.yaml", "cloudbuild.yaml", ".copier-answers.yml", "deploy/env.yaml", "deploy/secrets.yaml"]
-        must_run(
-            "yamllint",
-            "--strict",
-            "-d",
-            "{extends: relaxed, rules: {line-length: disable}}",
-            *files,
-            cwd=render(answers),
-        )
+    def test_cloud_build(self, answers, render, passes):
+        passes(render(answers), ["check-jsonschema", "--builtin-schema", "vendor.cloudbuild"], ["cloudbuild.yaml"])
+
+    def test_yaml(self, answers, render, passes):
+        for file in (
+            "compose.yaml",
+            "cloudbuild.yaml",
+            ".copier-answers.yml",
+            "deploy/env.yaml",
+            "deploy/secrets.yaml",
+        ):
+            passes(render(answers), YAMLLINT, [file])
 
 
 @pytest.mark.slow
@@ -75,11 +101,10 @@ class TestTemplate:
         scripts = [
             path for path in (ROOT / "scripts").iterdir() if path.is_file() and b"env bash" in path.read_bytes()[:20]
         ]
-        must_run("shellcheck", "--enable=all", "--exclude=SC2250,SC2310,SC2312", ".ci/run", *scripts, cwd=ROOT)
+        must_run(*SHELLCHECK, ".ci/run", *scripts, cwd=ROOT)
 
     def test_yaml(self):
-        rules = "{extends: relaxed, rules: {line-length: disable}}"
-        must_run("yamllint", "--strict", "-d", rules, "copier.yml", "pins.yml", "servers.yml", ".github", cwd=ROOT)
+        must_run(*YAMLLINT, "copier.yml", "pins.yml", "servers.yml", ".github", cwd=ROOT)
 
     def test_workflows(self):
         workflows = sorted((ROOT / ".github/workflows").glob("*.yml"))
