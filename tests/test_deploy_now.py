@@ -63,7 +63,7 @@ class Google:
             done = cloud_build.run_steps(workspace, cloud, environment=environment, image=self.image, **given)
             cloud.logs[number] = done.log
             resource["status"] = "SUCCESS" if done.succeeded else "FAILURE"
-        except (access.RefusedError, AssertionError, KeyError, OSError) as error:
+        except (access.RejectedError, AssertionError, KeyError, OSError) as error:
             self.failures.append(error)
             resource["status"] = "FAILURE"
 

@@ -31,10 +31,10 @@ import pytest
 from house import CACHE, run
 
 from google_cloud import access, metadata, resources, services
-from google_cloud.access import NUMBER, PERSON, PROJECT, RefusedError
+from google_cloud.access import NUMBER, PERSON, PROJECT, RejectedError
 from google_cloud.gcloud import fast_gcloud
 
-__all__ = ["NUMBER", "PERSON", "PROJECT", "Call", "GoogleCloud", "RefusedError"]
+__all__ = ["NUMBER", "PERSON", "PROJECT", "Call", "GoogleCloud", "RejectedError"]
 
 Resource = dict[str, Any]
 
@@ -249,7 +249,7 @@ class GoogleCloud:
                 return 400, {"error": {"code": 400, "status": "CANCELLED", "message": "broken off by the test"}}
             try:
                 answer = self.respond(call)
-            except RefusedError as no:
+            except RejectedError as no:
                 self.refusals[f"{no.code} {no.status}: {re.sub(r'[0-9a-f]{8,}|v?[0-9]+', '#', str(no))}"] += 1
                 return no.code, {"error": {"code": no.code, "status": no.status, "message": str(no)}}
             if self.after and call in self.changes():
@@ -278,7 +278,7 @@ class GoogleCloud:
         """Check that a caller has a permission.
 
         Raises:
-            RefusedError: If not.
+            RejectedError: If not.
         """
         if not self.may(caller, permission, resource):
             raise access.denied(permission, resource)
@@ -287,13 +287,13 @@ class GoogleCloud:
         """Check that an API is enabled, and known to be.
 
         Raises:
-            RefusedError: If not. https://cloud.google.com/apis/docs/troubleshooting
+            RejectedError: If not. https://cloud.google.com/apis/docs/troubleshooting
         """
         name = f"{api}.googleapis.com"
         if api in ALWAYS_ENABLED or (name in self.enabled and name not in self.fresh):
             return
         self.fresh.discard(name)
-        raise RefusedError(
+        raise RejectedError(
             403,
             "PERMISSION_DENIED",
             f"{name} has not been used in project {NUMBER} before or it is disabled. Enable it by visiting"
@@ -305,7 +305,7 @@ class GoogleCloud:
         """Check that the accounts that a request deals with exist and are visible.
 
         Raises:
-            RefusedError: If not.
+            RejectedError: If not.
                 https://github.com/google-github-actions/auth/blob/main/docs/TROUBLESHOOTING.md
         """
         found = re.findall(r"serviceAccount:([^\s\"',]+)", json.dumps(call.body.get("policy", call.body)))
@@ -315,8 +315,8 @@ class GoogleCloud:
             name = f"projects/{PROJECT}/serviceAccounts/{email}"
             if self.hidden.get(name, 0) > 0:
                 self.hidden[name] -= 1
-                raise RefusedError(400, "INVALID_ARGUMENT", f"Service account {email} does not exist.")
+                raise RejectedError(400, "INVALID_ARGUMENT", f"Service account {email} does not exist.")
             if name not in self.resources and call.path.endswith("setIamPolicy") and email not in path:
                 before = json.dumps(self.policies.get(path, {}))
                 if email not in before:
-                    raise RefusedError(400, "INVALID_ARGUMENT", f"Service account {email} does not exist.")
+                    raise RejectedError(400, "INVALID_ARGUMENT", f"Service account {email} does not exist.")

@@ -16,7 +16,7 @@ PERSON = "user:somebody@example.com"
 PAGES = "https://cloud.google.com/iam/docs/roles-permissions"
 
 
-class RefusedError(Exception):
+class RejectedError(Exception):
     """The API says no."""
 
     def __init__(self, code: int, status: str, message: str) -> None:
@@ -136,8 +136,8 @@ def holds(policies: dict, member: str, permission: str, resource: str) -> bool:
     )
 
 
-def denied(permission: str, resource: str) -> RefusedError:
+def denied(permission: str, resource: str) -> RejectedError:
     """Make Google's answer to somebody who lacks a permission."""
-    return RefusedError(
+    return RejectedError(
         403, "PERMISSION_DENIED", f"Permission '{permission}' denied on resource '{resource}' (or it may not exist)."
     )

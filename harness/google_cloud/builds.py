@@ -41,7 +41,7 @@ def substitute(config: Any, values: dict[str, str], used: set[str]) -> Any:
     """Fill the substitutions in, as Cloud Build does; `$$` is a dollar sign.
 
     Raises:
-        KeyError: If a name is unknown: Cloud Build refuses such a build.
+        KeyError: If a name is unknown: Cloud Build rejects such a build.
     """
     if isinstance(config, dict):
         return {key: substitute(value, values, used) for key, value in config.items()}
@@ -65,7 +65,7 @@ def resolve(file: Path, build_id: str, **given: str) -> dict[str, Any]:
 
     Raises:
         KeyError: If it uses a substitution that nobody gives, or declares one that it does not use: Cloud Build
-            refuses both.
+            rejects both.
     """
     config = yaml.safe_load(file.read_text())
     # A build by hand has no commit: the values of what a trigger knows are empty.
@@ -93,7 +93,7 @@ def fetch(cloud: GoogleCloud, source: dict[str, Any], account: str, workspace: P
     """Unpack what was uploaded for a build, which its account has to be allowed to read.
 
     Raises:
-        RefusedError: If it is not.
+        RejectedError: If it is not.
     """
     stored = source["storageSource"]
     cloud.require(f"serviceAccount:{account}", "storage.objects.get", f"b/{stored['bucket']}")

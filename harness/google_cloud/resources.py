@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from google_cloud import access, metadata
-from google_cloud.access import PROJECT, RefusedError
+from google_cloud.access import PROJECT, RejectedError
 
 if TYPE_CHECKING:
     from google_cloud import Call, GoogleCloud
@@ -115,7 +115,7 @@ def expand(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     base, _, old = found["ipCidrRange"].partition("/")
     new = int(call.body["ipCidrRange"].partition("/")[2])
     if new >= int(old):
-        raise RefusedError(400, "INVALID_ARGUMENT", "The new range must be larger than the old one.")
+        raise RejectedError(400, "INVALID_ARGUMENT", "The new range must be larger than the old one.")
     found["ipCidrRange"] = f"{base}/{new}"
     return operation(cloud, call, path)
 
@@ -124,7 +124,7 @@ def resource(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     """Create, read, list, change or delete a resource.
 
     Raises:
-        RefusedError: If there is no such thing, or there is one already.
+        RejectedError: If there is no such thing, or there is one already.
     """
     if call.method == "POST":
         return create(cloud, call, path)
@@ -133,7 +133,7 @@ def resource(cloud: GoogleCloud, call: Call, path: str) -> Resource:
         kind = {"serviceAccounts": "accounts"}.get(path.rpartition("/")[2], path.rpartition("/")[2])
         return {kind: items, "items": items}
     if path not in cloud.resources:
-        raise RefusedError(404, "NOT_FOUND", f"{path} was not found")
+        raise RejectedError(404, "NOT_FOUND", f"{path} was not found")
     if call.method == "PATCH":
         cloud.resources[path] |= call.body
         if "/workloadIdentityPools/" in path:
@@ -144,7 +144,7 @@ def resource(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     elif call.method == "DELETE":
         if path in cloud.busy:
             used = f"The subnetwork resource '{path}' is already being used by 'serverless-ipv4-1'"
-            raise RefusedError(400, "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", used)
+            raise RejectedError(400, "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", used)
         for name in [name for name in cloud.resources if name == path or name.startswith(path + "/")]:
             del cloud.resources[name]
         cloud.policies.pop(path, None)
@@ -169,7 +169,7 @@ def create(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
     if collection.endswith("/builds"):
         return build(cloud, call)
     if path in cloud.resources and call.api != "storage":
-        raise RefusedError(409, "ALREADY_EXISTS", f"{path} is there already")
+        raise RejectedError(409, "ALREADY_EXISTS", f"{path} is there already")
     cloud.resources[path] = body | {"name": name if call.api in PLAIN_NAMES else path, "state": "ACTIVE"}
     if call.api == "redis":
         cloud.resources[path] |= {"host": "10.8.1.3", "state": "READY"}
@@ -187,12 +187,12 @@ def build(cloud: GoogleCloud, call: Call) -> Resource:
     """Take a build and have it run, if somebody does; its caller has to be allowed to act as its account.
 
     Raises:
-        RefusedError: If not. https://cloud.google.com/build/docs/securing-builds/configure-user-specified-service-accounts
+        RejectedError: If not. https://cloud.google.com/build/docs/securing-builds/configure-user-specified-service-accounts
     """
     call.body["serviceAccount"] = call.body["serviceAccount"].replace("${PROJECT_ID}", PROJECT)
     account = f"projects/{PROJECT}/serviceAccounts/{call.body['serviceAccount'].rpartition('/')[2]}"
     if not cloud.may(call.caller, "iam.serviceAccounts.actAs", account):
-        raise RefusedError(
+        raise RejectedError(
             403, "PERMISSION_DENIED", f"caller does not have permission to act as service account {account}"
         )
     number = f"{len([name for name in cloud.resources if '/builds/' in name]) + 1:08x}-0000-4000-8000-000000000000"
@@ -230,14 +230,14 @@ def policy(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     """Read or replace who may do what with a resource.
 
     Raises:
-        RefusedError: If the organization does not allow a member of it.
+        RejectedError: If the organization does not allow a member of it.
             https://cloud.google.com/resource-manager/docs/organization-policy/restricting-domains
     """
     if call.method == "PUT" or call.path.endswith(":setIamPolicy"):
         wanted = call.body.get("policy", call.body)
         if "iam.allowedPolicyMemberDomains" in cloud.constraints and '"allUsers"' in json.dumps(wanted):
             reason = "One or more users named in the policy do not belong to a permitted customer."
-            raise RefusedError(400, "FAILED_PRECONDITION", reason)
+            raise RejectedError(400, "FAILED_PRECONDITION", reason)
         cloud.policies[path] = wanted
     return cloud.policies.get(path, {}) | {"etag": "BwXhqhZ1bZ4="}
 
@@ -246,18 +246,18 @@ def secret_version(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     """Add a version to a secret, look one up, or read it.
 
     Raises:
-        RefusedError: If there is no such version.
+        RejectedError: If there is no such version.
     """
     secret, _, number = path.partition("/versions/")
     if secret not in cloud.resources:
-        raise RefusedError(404, "NOT_FOUND", f"Secret [{secret}] not found.")
+        raise RejectedError(404, "NOT_FOUND", f"Secret [{secret}] not found.")
     versions = cloud.resources[secret].setdefault("versions", [])
     if call.path.endswith(":addVersion"):
         versions.append(call.body["payload"]["data"])
         number = str(len(versions))
     number = str(len(versions)) if number == "latest" else number
     if not 1 <= int(number) <= len(versions):
-        raise RefusedError(404, "NOT_FOUND", f"Secret Version [{path}] not found.")
+        raise RejectedError(404, "NOT_FOUND", f"Secret Version [{path}] not found.")
     name = f"{secret}/versions/{number}"
     if call.path.endswith(":access"):
         return {"name": name, "payload": {"data": versions[int(number) - 1]}}
@@ -266,7 +266,7 @@ def secret_version(cloud: GoogleCloud, call: Call, path: str) -> Resource:
 
 def download(_: GoogleCloud, __: Call, path: str) -> Resource:
     """Give an object's content; nobody here asks for one."""
-    raise RefusedError(404, "NOT_FOUND", f"No such object: {path}")
+    raise RejectedError(404, "NOT_FOUND", f"No such object: {path}")
 
 
 def upload(data: bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from google_cloud.access import NUMBER, PROJECT, RefusedError
+from google_cloud.access import NUMBER, PROJECT, RejectedError
 
 if TYPE_CHECKING:
     from google_cloud import Call, GoogleCloud
@@ -25,7 +25,7 @@ def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     if call.method == "POST" and path == SERVICES:
         path = f"{SERVICES}/{call.body['metadata']['name']}"
         if path in cloud.resources:
-            raise RefusedError(409, "ALREADY_EXISTS", f"{path} is there already")
+            raise RejectedError(409, "ALREADY_EXISTS", f"{path} is there already")
         cloud.resources[path] = deploy(cloud, call, None)
     elif call.method == "PUT":
         if cloud.before_put:
@@ -36,14 +36,14 @@ def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
             reason = (
                 f"Conflict for resource '{path.rpartition('/')[2]}': version '{based_on}' was specified but current"
             )
-            raise RefusedError(409, "ABORTED", f"{reason} version is '{current}'.")
+            raise RejectedError(409, "ABORTED", f"{reason} version is '{current}'.")
         cloud.resources[path] = deploy(cloud, call, before)
     elif call.method == "GET" and path in {SERVICES, REVISIONS}:
         found = [item for name, item in cloud.resources.items() if name.startswith(f"{path}/")]
         kind = "ServiceList" if path == SERVICES else "RevisionList"
         return {"kind": kind, "apiVersion": "serving.knative.dev/v1", "metadata": {}, "items": found}
     elif path not in cloud.resources:
-        raise RefusedError(404, "NOT_FOUND", f"Resource '{path.rpartition('/')[2]}' of kind 'SERVICE' does not exist.")
+        raise RejectedError(404, "NOT_FOUND", f"Resource '{path.rpartition('/')[2]}' of kind 'SERVICE' does not exist.")
     elif call.method == "DELETE":
         for name in [name for name in cloud.resources if name.startswith((path, f"{REVISIONS}/"))]:
             del cloud.resources[name]
@@ -75,7 +75,7 @@ def deploy(cloud: GoogleCloud, call: Call, before: Resource | None) -> Resource:
             "status": {"conditions": [{"type": "Ready"} | state], "imageDigest": ""},
         }
     elif known["spec"] != template["spec"]:
-        raise RefusedError(409, "ABORTED", f"Revision named '{revision}' with different configuration already exists.")
+        raise RejectedError(409, "ABORTED", f"Revision named '{revision}' with different configuration already exists.")
     ready = revision if revision in addresses else old.get("latestReadyRevisionName", "")
     url = f"https://{name}-abcdefghij-uc.a.run.app"
     status = {
@@ -100,27 +100,27 @@ def check(cloud: GoogleCloud, call: Call, template: Resource, revision: str) -> 
     """Check a service that is wanted against Cloud Run's rules.
 
     Raises:
-        RefusedError: If it breaks one.
+        RejectedError: If it breaks one.
     """
     name = call.body["metadata"]["name"]
     account = f"projects/{PROJECT}/serviceAccounts/{template['spec'].get('serviceAccountName', '')}"
     if not cloud.may(call.caller, "iam.serviceAccounts.actAs", account):
         email = account.rpartition("/")[2]
         reason = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} (or it may not exist)."
-        raise RefusedError(403, "PERMISSION_DENIED", reason)
+        raise RejectedError(403, "PERMISSION_DENIED", reason)
     if len(revision) > 63:  # noqa: PLR2004 - as for every DNS label
-        raise RefusedError(400, "INVALID_ARGUMENT", f"metadata.name: {revision} has more than 63 characters")
+        raise RejectedError(400, "INVALID_ARGUMENT", f"metadata.name: {revision} has more than 63 characters")
     for target in call.body["spec"].get("traffic", []):
         if len(target.get("tag") or "") + len(name) > LONGEST:
-            raise RefusedError(400, "INVALID_ARGUMENT", "Traffic tag and service name together exceed 46 characters.")
+            raise RejectedError(400, "INVALID_ARGUMENT", "Traffic tag and service name together exceed 46 characters.")
         wanted = target.get("revisionName")
         if wanted and wanted != revision and f"{REVISIONS}/{wanted}" not in cloud.resources:
-            raise RefusedError(404, "NOT_FOUND", f"Revision '{wanted}' does not exist.")
+            raise RejectedError(404, "NOT_FOUND", f"Revision '{wanted}' does not exist.")
     if sum(target.get("percent") or 0 for target in call.body["spec"].get("traffic", [])) not in {0, 100}:
-        raise RefusedError(400, "INVALID_ARGUMENT", "Traffic percentages must add up to 100.")
+        raise RejectedError(400, "INVALID_ARGUMENT", "Traffic percentages must add up to 100.")
     probe = template["spec"]["containers"][0].get("livenessProbe", {})
     if not 0 <= probe.get("initialDelaySeconds", 0) <= 3600:  # noqa: PLR2004
-        raise RefusedError(400, "INVALID_ARGUMENT", "livenessProbe.initialDelaySeconds must be from 0 to 3600.")
+        raise RejectedError(400, "INVALID_ARGUMENT", "livenessProbe.initialDelaySeconds must be from 0 to 3600.")
     open_to_all = call.body["metadata"].get("annotations", {}).get("run.googleapis.com/invoker-iam-disabled", "")
     if open_to_all.lower() == "true":
         # Turning the check off takes the permission to say who may enter:
@@ -129,7 +129,7 @@ def check(cloud: GoogleCloud, call: Call, template: Resource, revision: str) -> 
         cloud.require(call.caller, "run.services.setIamPolicy", service)
         if "run.managed.requireInvokerIam" in cloud.constraints:
             reason = 'Operation denied by org policy: ["constraints/run.managed.requireInvokerIam"]'
-            raise RefusedError(400, "FAILED_PRECONDITION", reason)
+            raise RejectedError(400, "FAILED_PRECONDITION", reason)
 
 
 def start(cloud: GoogleCloud, template: Resource, revision: str, addresses: dict[str, str]) -> str:
