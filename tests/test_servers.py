@@ -28,7 +28,7 @@ START_LINE = """
 
 def test_each_server_has_its_sentence():
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", (ROOT / "docs/servers.md").read_text(), re.MULTILINE)
-    assert [name for name, _ in rows][: len(SERVERS)] == SERVERS
+    assert [name for name, _ in rows if name != "server"][: len(SERVERS)] == SERVERS
 
 
 def test_a_fifth_server_is_a_row_and_a_start_line(tmp_path):
