@@ -41,7 +41,7 @@ def step(cloud, project, name, build="0123abcd-build", **more):
     region = config["substitutions"]["_REGION"]
     cloud.resources.setdefault(f"projects/{PROJECT}/locations/global/builds/{build}", {"createTime": created()})
     values = {"PROJECT_ID": PROJECT, "REGION": region, "SERVICE": SERVICE, "IMAGE": "image", "BUILD_ID": build}
-    return cloud.run("bash", f"deploy/{name}", cwd=project, account=BUILD, **(values | more))
+    return cloud.run("bash", f"deploy/build/{name}", cwd=project, account=BUILD, **(values | more))
 
 
 def candidate(cloud, project, build="0123abcd-build", **more):

@@ -150,6 +150,18 @@ def test_a_change_of_the_app_installs_nothing(project):
     assert f"#{exports[0]} CACHED" not in said, said
 
 
+def test_a_change_of_the_caddyfile_builds_no_page_again(project):
+    made = project()
+    build(made, "layers:test")
+    for file in ("Caddyfile", "start.sh", "gunicorn.conf.py"):
+        (made / file).write_text((made / file).read_text() + f"# {time.time()}\n")
+    said = build(made, "layers:test")
+    (export,) = set(re.findall(r"^#(\d+) \[.*\] RUN reflex export", said, re.MULTILINE))
+    assert f"#{export} CACHED" in said, said
+    with Container("layers:test") as app:
+        app.ready()
+
+
 @pytest.mark.parametrize(
     ("environment", "says"),
     [({"WORKERS": "2"}, "more than one worker needs Redis"), ({"THREADS": "many"}, "THREADS is 'many'")],

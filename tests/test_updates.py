@@ -127,9 +127,10 @@ def test_a_lived_in_project_is_updated(answers, version, rendered, tmp_path):
     assert [file for file in DELETED if (project / file).exists()] == []
     assert run("git", "diff", "--quiet", "HEAD", "--", "my_reflex_app", "assets", cwd=project).returncode == 0
 
-    commit(project, "Update")
-    must_copier("update", "--quiet", "--defaults", cwd=project)
-    assert git(project, "status", "--porcelain") == "", "a second update changes nothing"
+    if version == next(iter(RELEASES)):  # from here on the projects of all versions are at the same one
+        commit(project, "Update")
+        must_copier("update", "--quiet", "--defaults", cwd=project)
+        assert git(project, "status", "--porcelain") == "", "a second update changes nothing"
 
 
 def test_a_file_that_moved_is_named_and_its_changes_are_kept(rendered, tmp_path):
