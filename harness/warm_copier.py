@@ -3,6 +3,7 @@
 Half of Copier's time goes into compiling the template's expressions, which hardly differ from one command to the next.
 """
 
+import gc
 import tempfile
 import warnings
 from types import CodeType
@@ -27,3 +28,4 @@ Environment.compile = compile_once
 with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
     warnings.simplefilter("ignore")
     copier.run_copy(str(ROOT), folder, defaults=True, quiet=True, vcs_ref="HEAD")
+gc.freeze()  # a collection in a command would copy the memory that it shares

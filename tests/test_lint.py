@@ -77,10 +77,12 @@ class TestProject:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
-def test_caddyfile(answers, project):
-    made = project(answers, built=True)
-    must_run(".venv/bin/caddy", "validate", "--config", "Caddyfile", "--adapter", "caddyfile", cwd=made)
-    must_run(".venv/bin/caddy", "fmt", "--diff", "Caddyfile", cwd=made)
+def test_caddyfile(answers, render, project, shared_folder):
+    with only_once(shared_folder / "linted" / digest(render(answers), ["Caddyfile"])) as needed:
+        if needed:
+            made = project(answers, built=True)
+            must_run(".venv/bin/caddy", "validate", "--config", "Caddyfile", "--adapter", "caddyfile", cwd=made)
+            must_run(".venv/bin/caddy", "fmt", "--diff", "Caddyfile", cwd=made)
 
 
 def test_workflows_of_a_project(project):

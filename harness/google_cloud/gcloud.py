@@ -16,7 +16,7 @@ from pathlib import Path
 from house import until
 
 SERVER = """\
-import functools, importlib, json, os, pathlib, socket, sys, time
+import functools, gc, importlib, json, os, pathlib, socket, sys, time
 
 lib, address, lessons = sys.argv[1:]
 sys.path.insert(0, lib)
@@ -57,6 +57,7 @@ with socket.socket(socket.AF_UNIX) as server:
     server.listen(64)
     while True:
         learn()
+        gc.freeze()
         caller, _ = server.accept()
         data, streams, _, _ = socket.recv_fds(caller, 1 << 20, 3)
         while not data.endswith(b"\\n"):
@@ -72,6 +73,7 @@ with socket.socket(socket.AF_UNIX) as server:
                 pass
             continue
         server.close()
+        gc.disable()  # a collection would copy the memory that is shared
         command = os.fork()
         if command:
             status = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
