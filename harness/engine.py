@@ -112,6 +112,7 @@ def another(images: list[str]) -> Iterator[str]:
         if engine.poll() is None:
             must_run(*as_root(), "kill", "-TERM", (folder / "pid").read_text(), cwd=ANYWHERE)
             engine.wait(60)
+        run(*as_root(), "umount", folder / "exec/netns/default", cwd=ANYWHERE)  # the Engine leaves it mounted
         must_run(*as_root(), "rm", "-rf", folder, cwd=ANYWHERE)
 
 
