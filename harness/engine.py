@@ -48,6 +48,19 @@ def as_root() -> list[str]:
     return [] if os.geteuid() == 0 else ["sudo", "--non-interactive", f"PATH={os.environ['PATH']}"]
 
 
+def daemon(*options: str) -> list[str]:
+    """Give the command of an Engine without a network of its own, which this user may talk to, root or not."""
+    return [
+        *as_root(),
+        "dockerd",
+        "--iptables=false",
+        "--ip6tables=false",
+        "--bridge=none",
+        f"--group={os.getgid()}",
+        *options,
+    ]
+
+
 def answers() -> bool:
     """Tell whether an Engine runs."""
     return run(DOCKER, "info", "--format", "{{.ServerVersion}}", cwd=ANYWHERE).returncode == 0
@@ -64,15 +77,7 @@ def start() -> bool:
             return False
         with (HOME / "dockerd.log").open("w") as log:
             engine = subprocess.Popen(
-                # The group is who may talk to it: this user, root or not.
-                [
-                    *as_root(),
-                    "dockerd",
-                    "--iptables=false",
-                    "--ip6tables=false",
-                    "--bridge=none",
-                    f"--group={os.getgid()}",
-                ],
+                daemon(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -94,13 +99,11 @@ def another(images: list[str]) -> Iterator[str]:
     """
     folder = Path(tempfile.mkdtemp(prefix="engine-"))  # a short name: a socket's path has at most 107 characters
     socket = f"unix://{folder}/docker.sock"
-    options = ["--iptables=false", "--ip6tables=false", "--bridge=none", f"--group={os.getgid()}"]
     places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
-    options += [f"--{option}={folder / name}" for option, name in places.items()]
     archive = folder / "images.tar"
     docker("save", "--output", archive, *images)
     with (folder / "log").open("w") as log:
-        command = [*as_root(), "dockerd", f"--host={socket}", *options]
+        command = daemon(f"--host={socket}", *(f"--{option}={folder / name}" for option, name in places.items()))
         engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
         there = [DOCKER, "--host", socket]
