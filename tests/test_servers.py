@@ -21,7 +21,7 @@ ROW = """
 """
 START_LINE = """
 {%- elif server == 'fifth' %}
-    fifth '{{ app_name }}:app' &
+    fifth production:app &
 {%- else %}
     # production.py"""
 
@@ -45,7 +45,7 @@ def test_a_fifth_server_is_a_row_and_a_start_line(tmp_path):
     made = copy(tmp_path / "project", {"server": "fifth", "max_requests": 9}, template=template)
     assert yaml.safe_load((made / ".copier-answers.yml").read_text())["max_requests"] == 9
     for file, words in {
-        "start.sh": "    fifth 'my_reflex_app:app' &",
+        "start.sh": "    fifth production:app &",
         "environment.sh": "SERVER=fifth",
         "pyproject.toml": '"fifth>=1,<2"',
         "Dockerfile": "import fifth.main",

@@ -7,6 +7,7 @@ the result.
 
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -50,6 +51,15 @@ def ping(url: str, headers: dict[str, str], seconds: float) -> None:
     fetch(f"{url}/ping", headers, seconds)
 
 
+def backend_path() -> str:
+    """Read the app's `backend_path` from what its build wrote for Caddy, in this folder or in the image."""
+    for folder in (Path(), Path("/app")):
+        routes = folder / ".web/build/routes.caddy"
+        if routes.exists() and (found := re.search(r"rewrite @short (\S+)\{uri\}", routes.read_text())):
+            return found[1]
+    return ""
+
+
 def event(url: str, headers: dict[str, str], seconds: float) -> None:
     """Open the event socket and request the state of a new tab, as the browser does when a page opens.
 
@@ -59,6 +69,7 @@ def event(url: str, headers: dict[str, str], seconds: float) -> None:
         TrialError: If no state arrives.
     """
     address = f"{url.replace('http', 'ws', 1)}/_event/?token={uuid.uuid4()}&EIO=4&transport=websocket"
+    space = f"{backend_path()}/_event"
     hydrate = {
         "name": "reflex___state____state.hydrate_and_load",
         "payload": {},
@@ -66,14 +77,14 @@ def event(url: str, headers: dict[str, str], seconds: float) -> None:
     }
     tab = simple_websocket.Client(address, headers=headers)
     try:
-        tab.send("40/_event," + json.dumps({"event": hydrate}))
+        tab.send(f"40{space}," + json.dumps({"event": hydrate}))
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             message = tab.receive(timeout=left) or ""
-            if message.startswith('42/_event,["event"') and '"delta"' in message:
+            if message.startswith(f'42{space},["event"') and '"delta"' in message:
                 return
-            if message.startswith("40/_event,"):
-                tab.send("42/_event," + json.dumps(["event", hydrate]))
+            if message.startswith(f"40{space},"):
+                tab.send(f"42{space}," + json.dumps(["event", hydrate]))
             elif message == "2":
                 tab.send("3")
     finally:
@@ -108,9 +119,11 @@ def attempt(
 
 
 def main() -> int:
-    """Try the candidate whose address and token are in .candidate/; return the status for the shell."""
-    url = Path(".candidate/url").read_text().strip().rstrip("/")
-    token = Path(".candidate/token").read_text().strip()
+    """Try an address, or the candidate whose address and token are in .candidate/; return the status for the shell."""
+    candidate = Path(".candidate")
+    given = sys.argv[1] if len(sys.argv) > 1 else ""
+    url = (given or (candidate / "url").read_text().strip()).rstrip("/")
+    token = "" if given else (candidate / "token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     print(f"trial: {url}", flush=True)
     socket.setdefaulttimeout(30)  # the WebSocket client would wait for its connection without end
@@ -119,9 +132,11 @@ def main() -> int:
         try:
             attempt(what, url, headers, deadline)
         except TrialError as error:
-            print(f"trial: {what.__name__} failed, {error}. The current revision keeps serving.", file=sys.stderr)
+            kept = "" if given else " The current revision keeps serving."
+            print(f"trial: {what.__name__} failed, {error}.{kept}", file=sys.stderr)
             return 1
-    Path(".candidate/passed").touch()
+    if not given:
+        (candidate / "passed").touch()
     return 0
 
 

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
 
 import finish_build
 
@@ -26,8 +28,21 @@ def test_a_route_with_a_parameter(route, path, matches):
 
 
 def test_only_routes_with_a_parameter_reach_caddy():
-    assert "about" not in finish_build.caddy_routes(["index", "about", "item/[slug]", "404"])
-    assert "path_regexp" not in finish_build.caddy_routes(["index", "about", "404"])
+    assert "about" not in finish_build.caddy_pages("", ["index", "about", "item/[slug]", "404"])
+    assert "path_regexp" not in finish_build.caddy_pages("", ["index", "about", "404"])
+
+
+def test_the_paths_of_the_apps_own_api_reach_caddy():
+    inner = Starlette(routes=[Route("/users/{name:path}", print)])
+    api = Starlette(routes=[Route("/items/{number:int}", print), Mount("/admin", inner), Mount("/files", print)])
+    patterns = list(finish_build.api_patterns(api))
+    written = finish_build.caddy_api("", [*patterns, "/ping", "/_event(?:/.*)?"])
+    matcher = re.search(r"@api path_regexp (\S+)", written)[1]
+    for path in ("/items/7", "/admin/users/a/b", "/files", "/files/a"):
+        assert re.search(matcher, path)
+    for path in ("/", "/items", "/items/seven", "/admin", "/ping", "/_event/"):
+        assert not re.search(matcher, path)
+    assert "expression false" in finish_build.caddy_api("", ["/ping"])
 
 
 @pytest.mark.parametrize("quote", ['"', "`"])
