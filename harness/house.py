@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
-PAGE_SOURCES = ["assets", "rxconfig.py", "production.py", "finish_build.py", "reflex.lock", "requirements-dev.txt"]
+PAGE_SOURCES = ["assets", "rxconfig.py", "finish_build.py", "reflex.lock", "requirements-dev.txt"]
 """What the built pages depend on, besides the app and the parts of Reflex."""
 
 
@@ -73,9 +73,15 @@ def digest(project: Path, names: list[str], *more: str) -> str:
     for name in names:
         path = project / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and not {"__pycache__", ".git", ".venv"} & set(file.parts):
+            if file.is_file() and not {"__pycache__", ".git", ".venv", ".web"} & set(file.parts):
                 total.update(f"{file.relative_to(project)}\0".encode() + file.read_bytes())
     return total.hexdigest()[:16]
+
+
+def pinned_by(project: Path) -> list[str]:
+    """Name the files with a project's exact versions: what production needs, then what a laptop needs."""
+    starter = not (project / "requirements-tools.lock").exists()
+    return ["requirements.txt", "requirements-dev.txt"] if starter else ["requirements.lock", "requirements-tools.lock"]
 
 
 def install(project: Path) -> Path:
@@ -84,7 +90,7 @@ def install(project: Path) -> Path:
     Returns:
         The folder of the commands.
     """
-    files = ["requirements.txt", "requirements-dev.txt"]
+    files = pinned_by(project)
     venv = CACHE / "venvs" / digest(project, files)
     with only_once(venv) as needed:
         if needed:
@@ -113,9 +119,14 @@ def install(project: Path) -> Path:
 
 
 def build(project: Path, app_name: str = "my_reflex_app") -> None:
-    """Give a project its built pages by its own scripts/build, shared with the projects whose pages are the same."""
+    """Give a project its built pages by its own scripts/build, shared with the projects whose pages are the same.
+
+    Args:
+        project: The project.
+        app_name: The folder of its app; "." for an app that was there before, which may be anywhere.
+    """
     install(project)
-    reflex = re.findall(r"^reflex\S*==\S+", (project / "requirements.txt").read_text(), re.MULTILINE)
+    reflex = re.findall(r"^reflex\S*==\S+", (project / pinned_by(project)[0]).read_text(), re.MULTILINE)
     pages = CACHE / "pages" / digest(project, [app_name, *PAGE_SOURCES], *reflex)
     with only_once(pages) as needed:
         if needed:
@@ -161,16 +172,7 @@ class Served:
 
     def __exit__(self, *_: object) -> None:
         """Stop everything, by force if need be."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        for process in self.members():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        until(lambda: self.members() == [], 15)  # until then its ports are taken
+        end_session(self.process)
 
     @property
     def log(self) -> str:
@@ -206,6 +208,20 @@ class Served:
                 if what in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
                     found.append(pid)
         return found
+
+
+def end_session(leader: subprocess.Popen) -> None:
+    """Stop the first process of a session, then what is left of it; until all have ended, their ports are taken."""
+    if leader.poll() is None:
+        leader.terminate()
+        try:
+            leader.wait(15)
+        except subprocess.TimeoutExpired:
+            leader.kill()
+    for process in session(leader.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    until(lambda: session(leader.pid) == [], 15)
 
 
 def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:

@@ -3,7 +3,7 @@
 `scripts/pins --excluded` lists the newer versions that the ranges exclude. Otherwise it writes, in this order:
 
 - pins.yml: Caddy, bun, uv and the Python releases;
-- template/requirements.txt.jinja and template/requirements-dev.txt.jinja: Python packages with their hashes;
+- the requirements files in template/: Python packages with their hashes;
 - template/reflex.lock/: the frontend's packages;
 - bench/*/Dockerfile: the images that the benchmark's references start from;
 - includes/reserved_names.jinja: the names that an app cannot have, because these packages have them;
@@ -37,6 +37,12 @@ Answers = tuple[str, str]
 #: Every server with every store: what a project's packages depend on.
 PROJECTS: list[Answers] = list(itertools.product(SERVERS, QUESTIONS["state_store"]["choices"].values()))
 PYTHONS: list[str] = QUESTIONS["python_version"]["choices"]
+PINS = TEMPLATE / "{% if starter %}requirements.txt{% endif %}.jinja"
+TOOLS = TEMPLATE / "requirements-{{ 'dev.txt' if starter else 'tools.lock' }}.jinja"
+HEADER = (
+    "# Written by scripts/lock from {{ 'pyproject.toml' if starter else 'requirements-tools.in' }}: exact versions,"
+    " with the hashes of their files."
+)
 LOCK = [
     *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate"),
     *("--no-emit-index-url", "--no-emit-find-links", "--no-header"),
@@ -72,10 +78,11 @@ def refresh() -> None:
         releases.refresh(pythons)
         projects = {answers: render_for(Path(folder, *answers), answers) for answers in PROJECTS}
         step("the Python packages of each server and store")
-        lock("requirements.txt", projects, ["pyproject.toml"])
+        lock(PINS, "requirements.txt", projects, ["pyproject.toml"])
         for answers, project in projects.items():
             render_for(project, answers)
-        lock("requirements-dev.txt", projects, ["--group", "dev", "--constraints", "requirements.txt"])
+        lock(TOOLS, "requirements-dev.txt", projects, ["--group", "dev", "--constraints", "requirements.txt"])
+        leave_out_of_adopted(render(Path(folder, "adopted"), starter=False), projects[PROJECTS[0]])
         for answers, project in projects.items():
             render_for(project, answers)
         step("the names that these packages have")
@@ -98,7 +105,7 @@ def step(what: str) -> None:
     print(f"scripts/pins: {what}", flush=True)
 
 
-def render(project: Path, **answers: str) -> Path:
+def render(project: Path, **answers: str | bool) -> Path:
     """Render a project with some answers, the others being the defaults, from the files as they are now."""
     copier.run_copy(str(ROOT), project, data=answers, defaults=True, overwrite=True, quiet=True, vcs_ref="HEAD")
     return project
@@ -110,7 +117,7 @@ def render_for(project: Path, answers: Answers) -> Path:
     return render(project, server=server, state_store=state_store)
 
 
-def lock(file: str, projects: dict[Answers, Path], options: list[str]) -> None:
+def lock(template: Path, file: str, projects: dict[Answers, Path], options: list[str]) -> None:
     """Lock one requirements file for each server and store, and join the results into one template.
 
     A package that all need stands there once, plainly; one that only some need stands in a condition.
@@ -120,7 +127,7 @@ def lock(file: str, projects: dict[Answers, Path], options: list[str]) -> None:
         (project / file).unlink(missing_ok=True)
         uv(*LOCK, "--upgrade", *options, "--output-file", file, cwd=project)
         needed[answers] = blocks((project / file).read_text())
-    lines = ["# Written by scripts/lock from pyproject.toml: exact versions, with the hashes of their files."]
+    lines = [HEADER]
     for package in sorted({package for packages in needed.values() for package in packages}):
         users = {answers for answers, packages in needed.items() if package in packages}
         versions = {needed[answers][package] for answers in users}
@@ -130,7 +137,23 @@ def lock(file: str, projects: dict[Answers, Path], options: list[str]) -> None:
         if users != needed.keys():
             block = f"{{% if {condition(package, users)} -%}}\n{block}\n{{% endif -%}}"
         lines.append(block)
-    (TEMPLATE / f"{file}.jinja").write_text("\n".join(lines) + "\n")
+    template.write_text("\n".join(lines) + "\n")
+
+
+def leave_out_of_adopted(adopted: Path, starter: Path) -> None:
+    """Put a condition around the tools that a project without the starter app does not get.
+
+    Args:
+        adopted: A project without it.
+        starter: A project with it; its requirements-dev.txt is locked already.
+    """
+    options = ("requirements-tools.in", "--constraints", starter / "requirements-dev.txt", "--output-file", "tools.txt")
+    uv(*LOCK, *options, cwd=adopted)
+    kept = blocks((adopted / "tools.txt").read_text())
+    lines = [HEADER]
+    for package, block in blocks((starter / "requirements-dev.txt").read_text()).items():
+        lines.append(block if package in kept else f"{{% if starter -%}}\n{block}\n{{% endif -%}}")
+    TOOLS.write_text("\n".join(lines) + "\n")
 
 
 def condition(package: str, users: set[Answers]) -> str:

@@ -1,46 +1,53 @@
 """An app that is there already gets its way to production, and stays what it is."""
 
-import shutil
+import os
+import signal
+import subprocess
 
 import pytest
-from house import ROOT, Served, build, digest, must_run, run
-from playwright.sync_api import expect
-from projects import copier, must_copier
-from visitor import watch
+from apps import APPS, adopt, copy_of
+from house import ROOT, clean_environment, digest, end_session, free_port, get, must_run, run, until
+from projects import copier
 
-EXISTING = ROOT / "tests/existing_app"
 FILES = sorted(
-    str(path.relative_to(EXISTING)) for path in EXISTING.rglob("*") if path.is_file() and path.suffix != ".pyc"
+    str(path.relative_to(APPS / "bookshop"))
+    for path in (APPS / "bookshop").rglob("*")
+    if path.is_file() and path.suffix != ".pyc"
 )
+THEIRS = {
+    "requirements-dev.txt": "pytest==8.4.2\n",
+    ".gitignore": "*.sqlite\n",
+    "pyproject.toml": "[tool.black]\nline-length = 79\n",
+    "Dockerfile": "FROM scratch\n",
+    "compose.yaml": "services: {}\n",
+    "scripts/test": "#!/bin/sh\nexit 3\n",
+    "tests/test_production.py": "assert True\n",
+    ".github/workflows/test.yml": "on: push\n",
+    "deploy/env.yaml": "A: b\n",
+    "DEPLOY.md": "Ask Ada.\n",
+}
+"""Files that an app may have, and that a project has under the same name."""
 
 
 @pytest.fixture
 def shop(tmp_path):
     """Have a folder with an app of several pages, a database model and assets, and its history."""
-    folder = tmp_path / "shop"
-    shutil.copytree(EXISTING, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    must_run("git", "init", "--quiet", cwd=folder)
-    must_run("git", "add", "--all", cwd=folder)
-    return folder
+    return copy_of("bookshop", tmp_path / "shop")
 
 
-def adopt(folder, *options):
-    return must_copier(
-        *("copy", "--defaults", "--vcs-ref=HEAD", "--data=app_name=bookshop", *options, ROOT, "."), cwd=folder
-    )
-
-
-@pytest.mark.parametrize("options", [[], ["--overwrite"]], ids=str)
-def test_its_own_files_are_kept(options, shop):
-    before = digest(shop, FILES)
-    adopt(shop, "--data=starter=false", *options)
-    assert digest(shop, FILES) == before
-    for file in ("Dockerfile", "start.sh", "Caddyfile", "cloudbuild.yaml", "deploy/setup", ".copier-answers.yml"):
+def test_its_own_files_are_kept_whatever_they_are_called(shop):
+    for name, content in THEIRS.items():
+        (shop / name).parent.mkdir(parents=True, exist_ok=True)
+        (shop / name).write_text(content)
+    before = digest(shop, [*FILES, *THEIRS])
+    adopt(shop)
+    assert digest(shop, [*FILES, *THEIRS]) == before
+    for file in ("start.sh", "Caddyfile", "cloudbuild.yaml", "deploy/setup", ".copier-answers.yml"):
         assert (shop / file).exists()
 
 
 def test_who_does_not_say_so_is_asked_about_each_file(shop):
-    """Copier asks before it replaces a file, and ends where nobody is there to ask."""
+    """Copier asks before it replaces a file, and ends where there is no terminal to ask on."""
     before = digest(shop, FILES)
     done = copier("copy", "--defaults", "--vcs-ref=HEAD", "--data=app_name=bookshop", ROOT, ".", cwd=shop)
     assert done.returncode != 0
@@ -49,54 +56,54 @@ def test_who_does_not_say_so_is_asked_about_each_file(shop):
 
 
 def test_nothing_is_put_into_the_app(shop):
-    adopt(shop, "--data=starter=false")
+    adopt(shop)
     assert {
         str(path.relative_to(shop))
-        for name in ("bookshop", "assets")
+        for name in ("bookshop", "assets", "tests")
         for path in (shop / name).rglob("*")
         if path.is_file()
     } == {file for file in FILES if file.startswith(("bookshop", "assets"))}
+    assert not (shop / "pyproject.toml").exists()
 
 
 def test_a_copy_tells_what_is_left_to_do(shop):
-    said = adopt(shop, "--data=starter=false")
-    for line in (
-        "mv requirements.txt requirements.in",
-        "scripts/lock",
-        "scripts/serve",
-        "plugins=[..., ProductionPlugin()]",
-    ):
-        assert line in said
+    said = adopt(shop)
+    assert "scripts/serve" in said
+    assert "DEPLOY.md" in said
 
 
-def test_who_forgets_to_lock_is_told(shop):
-    adopt(shop, "--data=starter=false")
+def test_an_app_that_says_nowhere_what_it_needs_is_told(shop):
+    (shop / "requirements.txt").unlink()
+    adopt(shop)
+    tools = shop / ".venv/bin"
+    tools.mkdir(parents=True)
+    (tools / "python").symlink_to("/usr/bin/env")
+    wanted = must_run("sha256sum", "requirements-tools.lock", cwd=shop).split()[0]
+    (shop / ".venv/requirements.sha256").write_text(f"{wanted}\n")
     done = run("scripts/bootstrap", cwd=shop)
     assert done.returncode == 1
-    assert "Run: mv requirements.txt requirements.in && scripts/lock" in done.stdout
+    assert "write it into requirements.txt" in done.stdout
 
 
 @pytest.mark.slow
-def test_it_is_served(shop, page):
-    before = digest(shop, FILES)
-    adopt(shop, "--data=starter=false")
-    must_run("mv", "requirements.txt", "requirements.in", cwd=shop)
-    must_run("scripts/lock", cwd=shop)
-    build(shop, "bookshop")
-    with Served(shop, REFLEX_DB_URL=f"sqlite:///{shop}/shop.db") as app:
-        app.ready()
-        complaints = watch(page)
-        page.goto(app.url)
-        expect(page.locator("#total")).to_have_text("0")
-        page.fill("#title", "Persuasion")
-        page.click("#add")
-        expect(page.locator("#books li")).to_have_text("Persuasion")
-        expect(page.locator("#total")).to_have_text("1,500")
-        page.goto(f"{app.url}/book/emma")
-        expect(page.locator("#book")).to_have_text("emma")
-        assert complaints == []
-        assert app.get("/logo.svg")[2] == (EXISTING / "assets/logo.svg").read_bytes()
-        assert app.get("/nothing")[0] == 404
-    # Only the list of packages has another name.
-    must_run("cp", "requirements.in", "requirements.txt", cwd=shop)
-    assert digest(shop, FILES) == before
+def test_two_commands_from_an_app_to_a_served_page(shop):
+    adopt(shop)
+    port = free_port()
+    log = shop / "serve.log"
+    environment = clean_environment(PORT=str(port), BACKEND_PORT=str(free_port()))
+    with log.open("w") as output:
+        serve = subprocess.Popen(
+            ["scripts/serve"], cwd=shop, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        until(lambda: "ready on port" in log.read_text() or serve.poll() is not None, 300)
+        assert serve.poll() is None, log.read_text()
+        assert b"<title>Bookshop</title>" in get(f"http://localhost:{port}/")[2]
+        os.kill(serve.pid, signal.SIGTERM)
+        assert serve.wait(15) == 0
+    finally:
+        end_session(serve)
+    done = run("scripts/test", cwd=shop)
+    assert done.returncode == 0, done.stdout
+    for part in ("page", "ping", "event"):
+        assert f"trial: {part}: passed" in done.stdout

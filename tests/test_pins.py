@@ -52,10 +52,30 @@ def test_direct_requirements_and_pins_agree(server, store, render):
             assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
-def test_every_pin_has_hashes():
-    for file in ("template/requirements.txt.jinja", "template/requirements-dev.txt.jinja", "requirements.txt"):
-        text = (ROOT / file).read_text()
-        assert text.count("==") > 10
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("store", STORES)
+def test_an_app_that_was_there_gets_what_the_starter_asks_for(server, store, render):
+    starter = tomllib.loads((render({"server": server, "state_store": store}) / "pyproject.toml").read_text())
+    adopted = render({"server": server, "state_store": store, "starter": False})
+    read = lambda file: [Requirement(line.partition(" #")[0]) for line in lines(adopted / file)]  # noqa: E731
+    assert read("requirements-server.in") == [*map(Requirement, starter["project"]["dependencies"])]
+    tools = [*map(Requirement, starter["dependency-groups"]["dev"])]
+    for tool in read("requirements-tools.in"):
+        assert tool.name == "python-dotenv" or tool in tools
+
+
+def lines(file):
+    return [line for line in file.read_text().splitlines() if not line.startswith("#")]
+
+
+def test_every_pin_has_hashes(render):
+    for file in (
+        ROOT / "requirements.txt",
+        *(render() / name for name in ("requirements.txt", "requirements-dev.txt")),
+        render({"starter": False}) / "requirements-tools.lock",
+    ):
+        text = file.read_text()
+        assert text.count("==") > 5
         assert not re.search(r"==[^\n\\]*\n(?!    --hash)", text), file
 
 

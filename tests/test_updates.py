@@ -7,8 +7,9 @@ import shutil
 
 import pytest
 import yaml
+from apps import copy_of, lock
 from history import NEXT, RELEASES, commit, git, release_a_fix, released
-from house import CACHE, must_run, only_once, run
+from house import CACHE, Served, build, digest, must_run, only_once, run
 from projects import copier, copy, must_copier
 from servers import SERVERS
 from variants import COMBINATIONS, name
@@ -131,6 +132,33 @@ def test_a_lived_in_project_is_updated(answers, version, rendered, tmp_path):
         commit(project, "Update")
         must_copier("update", "--quiet", "--defaults", cwd=project)
         assert git(project, "status", "--porcelain") == "", "a second update changes nothing"
+
+
+@pytest.mark.parametrize("version", [next(reversed(RELEASES)), "v98.0.0"])
+def test_an_adopted_app_is_updated_and_served(version, template, tmp_path):
+    shop = copy_of("bookshop", tmp_path / "shop")
+    options = (f"--vcs-ref={version}", "--data=starter=false", "--data=app_name=bookshop")
+    must_copier("copy", "--quiet", "--defaults", *options, template, ".", cwd=shop)
+    if version in RELEASES:
+        # What its README asked for: the file under another name, pinned versions in its place, a line in rxconfig.py.
+        (shop / "requirements.txt").rename(shop / "requirements.in")
+        (shop / "requirements.txt").write_text("# Written by scripts/lock\nhumanize==4.12.1 \\\n    --hash=sha256:0\n")
+        config = shop / "rxconfig.py"
+        text = config.read_text().replace("SitemapPlugin()]", "SitemapPlugin(), ProductionPlugin()]")
+        config.write_text(f"from production import ProductionPlugin\n{text}")
+    commit(shop, "Adopt")
+    own = [
+        file for file in git(shop, "ls-files").split() if file.startswith(("bookshop", "assets", "rxconfig", "README"))
+    ]
+    before = digest(shop, own)
+    must_copier("update", "--quiet", "--defaults", "--data=server=granian", cwd=shop)
+    assert conflicts(shop) == set()
+    assert digest(shop, own) == before
+    lock(shop)
+    build(shop, ".")
+    with Served(shop) as served:
+        assert b"<title>Bookshop</title>" in served.ready().get("/")[2]
+        assert "granian" in served.log.lower()
 
 
 def test_a_file_that_moved_is_named_and_its_changes_are_kept(rendered, tmp_path):

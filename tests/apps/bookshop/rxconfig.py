@@ -2,7 +2,7 @@ import reflex as rx
 
 config = rx.Config(
     app_name="bookshop",
-    db_url="sqlite:////tmp/bookshop.db",
+    db_url="sqlite:///bookshop.db",
     plugins=[rx.plugins.SitemapPlugin()],
     deploy_url="https://books.example.com",
 )

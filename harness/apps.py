@@ -1,0 +1,84 @@
+"""Apps that were there before: as their owner runs them, and adopted with the two commands of the README."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import house
+from house import CACHE, ROOT, clean_environment, digest, free_port, must_run, only_once, until
+from projects import must_copier
+
+APPS = ROOT / "tests/apps"
+REQUIREMENTS = ["pyproject.toml", "requirements.in", "requirements.txt", "uv.lock", "poetry.lock"]
+"""Where an app says what it needs."""
+
+
+def copy_of(app: str, folder: Path) -> Path:
+    """Copy an app, as git has it, into a folder that is not there yet."""
+    shutil.copytree(APPS / app, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    must_run("git", "init", "--quiet", cwd=folder)
+    must_run("git", "add", "--all", cwd=folder)
+    return folder
+
+
+def adopt(folder: Path, *options: str) -> str:
+    """Run the first of the two commands in an app's folder and return what it says."""
+    return must_copier("copy", "--defaults", "--vcs-ref=HEAD", "--data=starter=false", *options, ROOT, ".", cwd=folder)
+
+
+def lock(folder: Path) -> None:
+    """Do what scripts/serve does first, lock and install what the app asks for; once for apps that ask for the same."""
+    sources = [name for name in REQUIREMENTS if (folder / name).exists()]
+    own = ["requirements-server.in", "requirements-tools.in", "requirements-tools.lock", "scripts/lock"]
+    kept = CACHE / "locks" / digest(folder, [*sources, *own], *sources)
+    locks = ["requirements.lock", "requirements-tools.lock"]
+    with only_once(kept) as needed:
+        if needed:
+            must_run("scripts/lock", cwd=folder)
+            kept.mkdir(parents=True)
+            for file in locks:
+                shutil.copy(folder / file, kept)
+            # Under its own name: the commands in it name the folder that they were installed in.
+            shutil.rmtree(folder / ".venv")
+    for file in locks:
+        shutil.copy(kept / file, folder)
+    house.install(folder)
+
+
+@contextlib.contextmanager
+def run_by_reflex(folder: Path, venv: Path, **more: str) -> Iterator[str]:
+    """Serve an app by `reflex run --env prod`, as its owner does, and give the address.
+
+    Args:
+        folder: The app, without anything of this template.
+        venv: Where its packages are. They may include gunicorn, which Reflex would take; by itself it takes granian.
+        more: Environment variables.
+    """
+    port = free_port()
+    environment = clean_environment(
+        PATH=f"{venv / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+        PYTHONPATH=str(folder / "src"),
+        REFLEX_USE_GRANIAN="1",
+        REFLEX_USE_SYSTEM_BUN="1",
+        REFLEX_TELEMETRY_ENABLED="false",
+        **more,
+    )
+    log = folder / "reflex-run.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["reflex", "run", "--env", "prod", "--frontend-port", str(port)],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        until(lambda: house.listens(port) or process.poll() is not None, 120)
+        assert process.poll() is None, log.read_text()
+        yield f"http://localhost:{port}"
+    finally:
+        house.end_session(process)

@@ -1,0 +1,38 @@
+import reflex as rx
+
+
+class Counter(rx.ComponentState):
+    count: int = 0
+
+    @rx.event
+    def more(self):
+        self.count += 1
+
+    @classmethod
+    def get_component(cls, **props):
+        return rx.hstack(rx.text(cls.count, id=f"{props['id']}-count"), rx.button("more", on_click=cls.more, **props))
+
+
+class Board(rx.State):
+    pass
+
+
+def index():
+    return rx.vstack(Counter.create(id="first"), Counter.create(id="second"))
+
+
+def late():
+    """Its events exist only when this has run."""
+    if "done" not in Board.event_handlers:
+
+        def done(self):
+            return rx.set_value("said", "done")
+
+        Board._add_event_handler("done", done)
+    return rx.vstack(rx.input(id="said"), rx.button("done", on_click=Board.done, id="done"))
+
+
+app = rx.App()
+app.add_page(index)
+app.add_page(late, route="/late")
+app.add_page(lambda: rx.text("nothing here"), route="/plain")

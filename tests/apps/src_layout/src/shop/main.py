@@ -1,0 +1,22 @@
+import humanize
+import reflex as rx
+
+
+class Till(rx.State):
+    total: int = 0
+
+    @rx.var
+    def shown(self) -> str:
+        return humanize.intcomma(self.total)
+
+    @rx.event
+    def sell(self):
+        self.total += 1500
+
+
+def index():
+    return rx.vstack(rx.text(Till.shown, id="shown"), rx.button("sell", on_click=Till.sell, id="sell"))
+
+
+app = rx.App()
+app.add_page(index)

@@ -1,0 +1,212 @@
+"""Apps that were there before are served as under `reflex run --env prod`, after two commands and no edit."""
+
+import json
+import shutil
+import urllib.request
+
+import pytest
+from apps import APPS, adopt, copy_of, lock, run_by_reflex
+from house import Served, build, digest, get, must_run, run
+from playwright.sync_api import expect
+from servers import SERVERS
+from visitor import watch
+
+FILE = {"name": "tea list.txt", "mimeType": "text/plain", "buffer": b"green"}
+
+
+def bookshop(page, url):
+    page.goto(url)
+    before = page.locator("#books li").count()
+    page.fill("#title", "Persuasion")
+    page.click("#add")
+    expect(page.locator("#books li")).to_have_count(before + 1)
+    yield page.inner_text("#total")
+    page.goto(f"{url}/book/emma")
+    expect(page.locator("#book")).to_have_text("emma")
+    yield get(f"{url}/logo.svg")[2]
+
+
+def setters(page, url):
+    page.goto(url)
+    page.select_option("#options", "coffee")
+    expect(page.locator("#option")).to_have_text("coffee")
+    page.fill("#text", "hot")
+    expect(page.locator("#said")).to_have_text("hot")
+    page.click("#reset")
+    expect(page.locator("#option")).to_have_text("none")
+    yield page.inner_text("#said")
+
+
+def page_states(page, url):
+    page.goto(url)
+    page.click("#first")
+    page.click("#first")
+    page.click("#second")
+    expect(page.locator("#first-count")).to_have_text("2")
+    expect(page.locator("#second-count")).to_have_text("1")
+    page.goto(f"{url}/late")
+    page.click("#done")
+    expect(page.locator("#said")).to_have_value("done")
+    page.goto(f"{url}/plain")
+    yield page.inner_text("body")
+
+
+def api(page, url):
+    page.goto(url)
+    page.click("#fail")
+    expect(page.locator("#said")).to_have_value("sorry: on purpose")
+    for path in (
+        "/api/items/7",
+        "/api/items/seven",
+        "/ping-pong",
+        "/admin/users/a/b",
+        "/docs",
+        "/openapi.json",
+        "/ping",
+    ):
+        status, headers, body = get(url + path)
+        yield path, status, headers["content-type"], headers.get("x-shop"), body
+    posted = urllib.request.Request(
+        f"{url}/api/items", b'{"tea": 1}', {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(posted) as answer:
+        yield json.load(answer)
+    yield get(f"{url}/api/nothing")[0], get(f"{url}/nothing")[0]
+
+
+def javascript(page, url):
+    page.goto(url)
+    page.click("#shout")
+    expect(page.locator("#heard")).to_have_text("TEA")
+    expect(page.locator("#confetti canvas")).to_be_visible()
+    yield page.inner_text("#shout")
+    yield page.evaluate("getComputedStyle(document.querySelector('#shout')).letterSpacing")
+
+
+def login(page, url):
+    page.goto(f"{url}/inside")
+    page.wait_for_url(f"{url}/")
+    page.fill("#name", "ada")
+    page.fill("#password", "wrong")
+    page.click("#enter")
+    expect(page.locator("#problem")).to_have_text("no such name or password")
+    page.fill("#password", "engine")
+    page.click("#enter")
+    expect(page.locator("#user")).to_have_text("ada")
+    page.click("#paint")
+    expect(page.locator("#color")).to_have_text("blue")
+    page.reload()
+    expect(page.locator("#color")).to_have_text("blue")
+    yield page.inner_text("#user")
+    page.click("#leave")
+    page.wait_for_url(f"{url}/")
+    yield [(cookie["name"], cookie["sameSite"]) for cookie in page.context.cookies()]
+
+
+def data_files(page, url):
+    page.goto(url)
+    page.click("#load")
+    expect(page.locator("#rows li")).to_have_count(2)
+    yield page.inner_text("#rows"), page.inner_text("#note")
+
+
+def uploads(page, url):
+    for path, form in (("/", "first"), ("/second", "second")):
+        page.goto(url + path)
+        page.set_input_files(f"#{form} input[type=file]", FILE)
+        page.click("#send")
+        expect(page.locator(".file").last).to_have_text("tea list.txt")
+        address = page.locator(".file").last.get_attribute("href")
+        status, _, body = get((address if "://" in address else url + address).replace(" ", "%20"))
+        yield path, page.locator(".file").count(), status, body
+
+
+def paths(page, url):
+    page.goto(f"{url}/shop/")
+    page.click("#more")
+    expect(page.locator("#count")).to_have_text("1")
+    page.click("#third")
+    expect(page.locator("#shown")).to_have_text("item 3")
+    page.goto(f"{url}/shop/item/4")
+    expect(page.locator("#shown")).to_have_text("item 4")
+    page.goto(f"{url}/shop/hours/")
+    expect(page.locator("#hours")).to_have_text("hours")
+    yield [get(url + path)[0] for path in ("/shop/Logo.SVG", "/shop/nothing", "/shop/sitemap.xml", "/backend/ping")]
+
+
+def src_layout(page, url):
+    page.goto(url)
+    page.click("#sell")
+    expect(page.locator("#shown")).to_have_text("1,500")
+    yield "sold"
+
+
+def poetry(page, url):
+    page.goto(url)
+    page.click("#add")
+    expect(page.locator("#shown")).to_have_text("1.0 kB")
+    yield "added"
+
+
+VISITS = [bookshop, setters, page_states, api, javascript, login, data_files, uploads, paths, src_layout, poetry]
+
+
+def visit(what, browser, url):
+    """Click in a browser that was never there; return what was seen and what its console complained about."""
+    context = browser.new_context()
+    page = context.new_page()
+    complaints = watch(page)
+    seen = list(what(page, url))
+    complaints = [complaint.replace(url, "") for complaint in complaints]
+    context.close()
+    return seen, complaints
+
+
+def test_each_app_is_visited():
+    assert {what.__name__ for what in VISITS} == {path.name for path in APPS.iterdir() if path.is_dir()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", VISITS, ids=lambda what: what.__name__)
+def test_it_is_what_reflex_itself_serves(what, browser, tmp_path):
+    app = what.__name__
+    plain = copy_of(app, tmp_path / "plain")
+    if what is src_layout:
+        must_run("uv", "lock", "--quiet", cwd=plain)  # kept in no repository: it names the index that it was made with
+    adopted = shutil.copytree(plain, tmp_path / "adopted")
+    own = [str(path.relative_to(plain)) for path in plain.rglob("*") if path.is_file() and ".git" not in str(path)]
+    adopt(adopted)
+    lock(adopted)
+    build(adopted, ".")
+
+    with run_by_reflex(plain, adopted / ".venv") as url:
+        theirs = visit(what, browser, url)
+    with Served(adopted) as served:
+        ours = visit(what, browser, served.ready().url)
+        log = served.log
+    assert ours == theirs
+    assert digest(adopted, own) == digest(plain, own)
+    assert "does not match the backend state schema" not in log
+    assert "No registered handler" not in log
+
+
+@pytest.mark.slow
+def test_the_trial_of_a_deployment_passes_below_other_paths(tmp_path):
+    adopted = copy_of("paths", tmp_path / "adopted")
+    adopt(adopted)
+    lock(adopted)
+    done = run("scripts/test", cwd=adopted)
+    assert done.returncode == 0, done.stdout
+    assert "trial: event: passed" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", [server for server in SERVERS if server != "gunicorn"])
+def test_every_server_knows_the_events_that_reflex_makes(server, browser, tmp_path):
+    adopted = copy_of("setters", tmp_path / "adopted")
+    adopt(adopted, f"--data=server={server}")
+    lock(adopted)
+    build(adopted, ".")
+    with Served(adopted) as served:
+        assert visit(setters, browser, served.ready().url)[0] == ["hot"]
+        assert "does not match the backend state schema" not in served.log
