@@ -33,9 +33,14 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template"
 SERVERS = list(yaml.safe_load((ROOT / "servers.yml").read_text())["servers"]["default"])
 QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text().rpartition("\n---\n")[2])
-Answers = tuple[str, str]
-#: Every server with every store: what a project's packages depend on.
-PROJECTS: list[Answers] = list(itertools.product(SERVERS, QUESTIONS["state_store"]["choices"].values()))
+CHOICES = {
+    "server": SERVERS,
+    "state_store": list(QUESTIONS["state_store"]["choices"].values()),
+    "database": list(QUESTIONS["database"]["choices"].values()),
+}
+Answers = tuple[str, ...]
+#: Every server with every store and every database: what a project's packages depend on.
+PROJECTS: list[Answers] = list(itertools.product(*CHOICES.values()))
 PYTHONS: list[str] = QUESTIONS["python_version"]["choices"]
 PINS = TEMPLATE / "{% if starter %}requirements.txt{% endif %}.jinja"
 TOOLS = TEMPLATE / "requirements-{{ 'dev.txt' if starter else 'tools.lock' }}.jinja"
@@ -77,7 +82,7 @@ def refresh() -> None:
         pythons = [render(Path(folder, python), python_version=python) for python in PYTHONS]
         releases.refresh(pythons)
         projects = {answers: render_for(Path(folder, *answers), answers) for answers in PROJECTS}
-        step("the Python packages of each server and store")
+        step("the Python packages of each server, store and database")
         lock(PINS, "requirements.txt", projects, ["pyproject.toml"])
         for answers, project in projects.items():
             render_for(project, answers)
@@ -112,13 +117,12 @@ def render(project: Path, **answers: str | bool) -> Path:
 
 
 def render_for(project: Path, answers: Answers) -> Path:
-    """Render a project with one of the servers and stores."""
-    server, state_store = answers
-    return render(project, server=server, state_store=state_store)
+    """Render a project with one of the servers, stores and databases."""
+    return render(project, **dict(zip(CHOICES, answers, strict=True)))
 
 
 def lock(template: Path, file: str, projects: dict[Answers, Path], options: list[str]) -> None:
-    """Lock one requirements file for each server and store, and join the results into one template.
+    """Lock one requirements file for each server, store and database, and join the results into one template.
 
     A package that all need stands there once, plainly; one that only some need stands in a condition.
     """
@@ -157,12 +161,12 @@ def leave_out_of_adopted(adopted: Path, starter: Path) -> None:
 
 
 def condition(package: str, users: set[Answers]) -> str:
-    """Write the condition of the projects that need a package: it may depend on the server or on the store."""
-    for place, name in enumerate(("server", "state_store")):
+    """Write the condition of the projects that need a package: it may depend on one of the answers."""
+    for place, name in enumerate(CHOICES):
         values = list(dict.fromkeys(answers[place] for answers in PROJECTS if answers in users))
         if users == {answers for answers in PROJECTS if answers[place] in values}:
             return f"{name} in {values}"
-    return sys.exit(f"{package} is needed by {sorted(users)}: neither the server nor the store alone tells by which")
+    return sys.exit(f"{package} is needed by {sorted(users)}: no answer alone tells by which")
 
 
 def refresh_references(project: Path) -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 import engine
 import pytest
 import yaml
+from engine import built
 from google_cloud import REFUSALS, GoogleCloud
+from google_cloud.running import Google
+from history import commit
 from house import CACHE, build, install, must_run, only_once
 from playwright.sync_api import Browser, Page, sync_playwright
 from redis_server import redis_server
@@ -106,6 +109,25 @@ def cloud(tmp_path) -> Iterator[GoogleCloud]:
     with GoogleCloud(tmp_path / "google") as google:
         yield google
         assert google.strangers == [], "gcloud wanted to leave this machine"
+
+
+@pytest.fixture
+def google(cloud, project, redis_url, tmp_path) -> Iterator[Callable[[Answers], tuple[Google, Path]]]:
+    """Have that project run builds and revisions of an app, which is committed and has its image."""
+    made = {}
+
+    def get(answers: Answers) -> tuple[Google, Path]:
+        made["project"] = project(answers | {"github_actions": True})
+        must_run("git", "init", "-q", "--initial-branch=main", cwd=made["project"])
+        must_run("git", "remote", "add", "origin", "https://github.com/OWNER/REPOSITORY", cwd=made["project"])
+        commit(made["project"], "Start")
+        image = built(made["project"])
+        made["google"] = Google(cloud, tmp_path, image, redis_url)
+        return made["google"], made["project"]
+
+    yield get
+    for container in made["google"].containers if "google" in made else []:
+        container.__exit__()
 
 
 @pytest.fixture(scope="session")

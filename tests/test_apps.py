@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 import urllib.request
 
 import pytest
@@ -121,6 +122,14 @@ def uploads(page, url):
         yield path, page.locator(".file").count(), status, body
 
 
+def notes(page, url):
+    page.goto(url)
+    page.fill("#text", "tea")
+    page.click("#add")
+    expect(page.locator("#memos li")).to_have_text(["tea"])
+    yield page.inner_text("#memos")
+
+
 def paths(page, url):
     page.goto(f"{url}/shop/")
     page.click("#more")
@@ -148,7 +157,7 @@ def poetry(page, url):
     yield "added"
 
 
-VISITS = [bookshop, setters, page_states, api, javascript, login, data_files, uploads, paths, src_layout, poetry]
+VISITS = [bookshop, setters, page_states, api, javascript, login, data_files, uploads, notes, paths, src_layout, poetry]
 
 
 def visit(what, browser, url):
@@ -179,6 +188,9 @@ def test_it_is_what_reflex_itself_serves(what, browser, tmp_path):
     lock(adopted)
     build(adopted, ".")
 
+    if what is notes:
+        for folder in (plain, adopted):  # scripts/serve does it, see below
+            must_run(adopted / ".venv/bin/reflex", "db", "migrate", cwd=folder)
     with run_by_reflex(plain, adopted / ".venv") as url:
         theirs = visit(what, browser, url)
     with Served(adopted) as served:
@@ -188,6 +200,18 @@ def test_it_is_what_reflex_itself_serves(what, browser, tmp_path):
     assert digest(adopted, own) == digest(plain, own)
     assert "does not match the backend state schema" not in log
     assert "No registered handler" not in log
+
+
+@pytest.mark.slow
+def test_a_database_is_migrated_before_it_is_served(tmp_path):
+    adopted = copy_of("notes", tmp_path / "adopted")
+    adopt(adopted)
+    lock(adopted)
+    done = run("scripts/test", cwd=adopted)
+    assert done.returncode == 0, done.stdout
+    assert "trial: event: passed" in done.stdout
+    with sqlite3.connect(adopted / "notes.db") as database:
+        assert database.execute("SELECT count(*) FROM memo").fetchone() == (0,)
 
 
 @pytest.mark.slow

@@ -9,11 +9,10 @@ import subprocess
 
 import pytest
 import yaml
-from engine import Container, build, built, docker
+from engine import build, docker
 from google_cloud import NUMBER, PROJECT, metadata
 from google_cloud import builds as cloud_build
-from history import commit
-from house import get, listens, must_run, until
+from house import get
 from variants import name
 
 pytestmark = pytest.mark.slow
@@ -26,68 +25,6 @@ KINDS = [
 BUCKET = f"b/{PROJECT}-{SERVICE}-source"
 ACCOUNT = f"projects/{PROJECT}/serviceAccounts/{SERVICE}-build@{PROJECT}.iam.gserviceaccount.com"
 POOL = f"projects/{NUMBER}/locations/global/workloadIdentityPools/{SERVICE}-github/providers/github"
-
-
-class Google:
-    """What runs builds and revisions behind the stand-in's API."""
-
-    def __init__(self, cloud, folder, image, redis_url):
-        """Be what a test's cloud runs builds and revisions with."""
-        self.cloud, self.folder, self.image, self.redis_url = cloud, folder, image, redis_url
-        self.containers, self.failures = [], []
-        cloud.start, cloud.builder = self.start, self.build
-
-    def start(self, description):
-        environment = {entry["name"]: entry.get("value", self.redis_url) for entry in description.get("env", [])}
-        container = Container(self.image, **environment)
-        self.containers.append(container)
-        until(lambda: listens(container.port) or container.state("Running") != "true", 60)
-        if not listens(container.port):
-            raise RuntimeError(container.log)
-        return container.url
-
-    def build(self, cloud, number, resource):
-        """Run a build that was created, in a thread of its own, and note its result."""
-        workspace = self.folder / number
-        workspace.mkdir()
-        try:
-            resource["status"] = "WORKING"
-            account = resource["serviceAccount"].rpartition("/")[2]
-            if "source" in resource:
-                cloud_build.fetch(cloud, resource["source"], account, workspace)
-            else:
-                must_run("git", "clone", "--quiet", resource["repository"], workspace, cwd=self.folder)
-            (workspace / "deploy/build/image").write_text("echo built before\n")
-            given = resource.get("substitutions", {})
-            environment = {"TRIAL_SECONDS": "60"}
-            done = cloud_build.run_steps(workspace, cloud, environment=environment, image=self.image, **given)
-            cloud.logs[number] = done.log
-            resource["status"] = "SUCCESS" if done.succeeded else "FAILURE"
-        except Exception as error:  # noqa: BLE001 - whatever it is: nobody waits for a build that has ended
-            self.failures.append(error)
-            resource["status"] = "FAILURE"
-
-    @property
-    def log(self):
-        return "\n".join([*self.cloud.logs.values(), *map(str, self.failures)])
-
-
-@pytest.fixture
-def google(cloud, project, redis_url, tmp_path):
-    made = {}
-
-    def get(answers):
-        made["project"] = project(answers | {"github_actions": True})
-        must_run("git", "init", "-q", "--initial-branch=main", cwd=made["project"])
-        must_run("git", "remote", "add", "origin", "https://github.com/OWNER/REPOSITORY", cwd=made["project"])
-        commit(made["project"], "Start")
-        image = built(made["project"])
-        made["google"] = Google(cloud, tmp_path, image, redis_url)
-        return made["google"], made["project"]
-
-    yield get
-    for container in made["google"].containers if "google" in made else []:
-        container.__exit__()
 
 
 def by_hand(google, project):

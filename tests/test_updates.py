@@ -161,6 +161,20 @@ def test_an_adopted_app_is_updated_and_served(version, template, tmp_path):
         assert "granian" in served.log.lower()
 
 
+def test_a_lived_in_project_gets_a_database(rendered, tmp_path):
+    project = rendered(tmp_path / "project", "v98.0.0", {})
+    mine = live_in(project)
+    must_copier("update", "--quiet", "--defaults", "--data=database=postgres", cwd=project)
+    assert [file for file, line in mine.items() if line not in (project / file).read_text()] == []
+    assert not (project / "my_reflex_app/models.py").exists(), "the app is its owner's"
+    assert conflicts(project) == set()
+    build(project)
+    done = run(".venv/bin/python", "migrate.py", cwd=project)
+    assert (done.returncode, "the app has no models" in done.stdout) == (0, True), done.stdout
+    with Served(project) as served:
+        assert served.ready().get("/")[0] == 200
+
+
 def test_a_file_that_moved_is_named_and_its_changes_are_kept(rendered, tmp_path):
     project = rendered(tmp_path / "project", "v0.2.0", {})
     live_in(project)

@@ -29,6 +29,9 @@ EDGES: list[Answers] = [
     {"python_version": "3.14", "public": False, "github_actions": False},
     {"deploy_url": "https://shop.example.com"},
     {"service_name": "a", "app_name": "A"},
+    {"database": "sqlite"},
+    {"database": "postgres", "server": "granian"},
+    {"database": "postgres", "state_store": "redis", "max_instances": 20, "workers": 4},
 ]
 
 #: Names that break what is not quoted with care.

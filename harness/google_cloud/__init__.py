@@ -11,6 +11,7 @@ What it rejects, each by a rule of Google's documentation:
 - a role for an account that does not exist, or, in tests that want it, is not visible yet;
 - a grant to allUsers, or a public service, where the organization forbids them;
 - an identity token for an account that may not have one;
+- an instance of Cloud SQL that is protected, or whose name was given up a short time ago: see sql.py;
 - a change of a service that was based on an older state, and more of Cloud Run's own rules: see services.py.
 """
 
@@ -29,8 +30,9 @@ from typing import Any, Self
 
 import pytest
 from house import CACHE, run
+from postgres_server import Postgres
 
-from google_cloud import access, metadata, resources, services
+from google_cloud import access, jobs, metadata, resources, services, sql
 from google_cloud.access import NUMBER, PERSON, PROJECT, RejectedError
 from google_cloud.gcloud import fast_gcloud
 
@@ -43,16 +45,20 @@ REFUSALS = CACHE / "refusals"
 
 APIS = [
     *("artifactregistry", "cloudbilling", "cloudbuild", "cloudresourcemanager", "compute", "iam", "iamcredentials"),
-    *("logging", "orgpolicy", "redis", "run", "secretmanager", "serviceusage", "storage"),
+    *("logging", "orgpolicy", "redis", "run", "secretmanager", "serviceusage", "sql", "storage"),
 ]
 ALWAYS_ENABLED = {"cloudresourcemanager", "cloudbilling", "logging", "serviceusage", "storage"}
 """Enabled in a new project, or used by gcloud without being enabled there."""
 
 VERB = re.compile(r"(.*?)(?::([a-zA-Z]+))?")
-PREFIX = re.compile(r"^/(compute/v1|storage/v1|upload/storage/v1|apis/serving\.knative\.dev/v1|v\d\w*)/")
+VERSIONS = ["compute/v1", "storage/v1", "upload/storage/v1", "sql/v1beta4", r"v\d\w*"]
+VERSIONS += [r"apis/serving\.knative\.dev/v1", r"apis/run\.googleapis\.com/v1"]
+PREFIX = re.compile(f"^/({'|'.join(VERSIONS)})/")
 
 #: What these call when a revision is deployed: gets the container's description, returns its address, or raises.
 Start = Callable[[Resource], str]
+#: What runs a job's task: gets the container's description, returns its exit status and what it has printed.
+Task = Callable[[Resource], tuple[int, str]]
 #: What these call when a build is created: gets its number and its description.
 Builder = Callable[["GoogleCloud", str, Resource], None]
 
@@ -77,6 +83,12 @@ class GoogleCloud:
     folder: Path
     start: Start = lambda _: "http://localhost:1"
     builder: Builder | None = None
+    task: Task = lambda _: (0, "")
+    #: What Cloud SQL's databases are made in; None where no app uses them.
+    postgres: Postgres | None = None
+    #: The names of instances that cannot be used again yet, and the backups that deleted ones have left.
+    hidden_names: set[str] = field(default_factory=set)
+    backups: list[str] = field(default_factory=list)
     resources: dict[str, Resource] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
     policies: dict[str, Resource] = field(default_factory=dict)
@@ -231,6 +243,7 @@ class GoogleCloud:
         if not parts.hostname or parts.netloc == self.address:
             return metadata.answer(self, parts.path, query)
         api = parts.hostname.removesuffix(".google.test").rpartition("-")[2]
+        api = {"sql": "sqladmin"}.get(api, api)
         if not parts.hostname.endswith(".google.test"):
             self.strangers.append(url)
             return 403, {}
@@ -260,6 +273,7 @@ class GoogleCloud:
         """Check whether a request is allowed, do what it asks for and return the answer."""
         path = call.path.replace("projects/-/", f"projects/{PROJECT}/").replace("projects/_/", "")
         path = path.replace(f"projects/{NUMBER}", f"projects/{PROJECT}")
+        path = path.replace(f"namespaces/{NUMBER}", f"namespaces/{PROJECT}")
         path, verb = VERB.fullmatch(path).groups()
         if path.endswith("/iam"):  # storage
             path, verb = path.removesuffix("/iam"), "setIamPolicy" if call.method == "PUT" else "getIamPolicy"
@@ -270,8 +284,12 @@ class GoogleCloud:
             self.require_api(call.api)
             self.require(call.caller, *resources.permission(call, path, verb))
             self.require_visible(call, path)
+        if call.api == "run" and path.startswith((jobs.JOBS, jobs.EXECUTIONS)):
+            return jobs.respond(self, call, path, verb)
         if call.api == "run" and path.startswith("namespaces/"):
             return services.respond(self, call, path)
+        if call.api == "sqladmin" and "operations/" not in path:
+            return sql.respond(self, call, path)
         return resources.respond(self, call, path, verb)
 
     def require(self, caller: str, permission: str, resource: str) -> None:

@@ -40,6 +40,8 @@ class Role:
 ROLES = {
     "roles/owner": Role(f"{PAGES}/basic-roles", (r".*",)),
     "roles/logging.logWriter": Role(f"{PAGES}/logging", (r"logging\.logEntries\.create",)),
+    "roles/logging.viewer": Role(f"{PAGES}/logging", (r"logging\.(logEntries|logs)\.list",)),
+    "roles/cloudsql.client": Role(f"{PAGES}/cloudsql", (r"cloudsql\.instances\.(connect|get)",)),
     "roles/run.admin": Role(
         f"{PAGES}/run", (r"run\..*", r"resourcemanager\.projects\.get", r"serviceusage\.services\.get")
     ),
@@ -70,7 +72,7 @@ ROLES = {
 }
 
 #: The services' own names for the parts of their addresses, where a permission has another one.
-SERVICES = {"cloudresourcemanager": "resourcemanager"}
+SERVICES = {"cloudresourcemanager": "resourcemanager", "sqladmin": "cloudsql"}
 COLLECTIONS = {
     "b": "buckets",
     "o": "objects",

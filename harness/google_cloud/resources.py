@@ -23,7 +23,7 @@ PLAIN_NAMES = {"cloudbuild", "compute", "storage"}
 COLLECTIONS = {
     *("repositories", "serviceAccounts", "instances", "secrets", "triggers", "networks", "subnetworks", "b", "o"),
     *("workloadIdentityPools", "providers", "regions", "zones", "versions", "builds", "managedFolders", "services"),
-    *("revisions",),
+    *("revisions", "jobs", "executions", "databases", "users"),
 }
 DONE = {"name": "operations/operation-1", "done": True}
 COMPUTE = "http://compute.google.test/compute/v1"
@@ -86,8 +86,11 @@ def enable(cloud: GoogleCloud, call: Call, path: str) -> Resource:
 
 def log_entries(cloud: GoogleCloud, call: Call, _: str) -> Resource:
     """List the lines of a build's log, the newest first."""
-    build = re.search(r"build_id=(\S+)", call.body["filter"])[1]
-    lines = cloud.logs.get(build, "").splitlines()[::-1][: call.body.get("pageSize", 1000)]
+    wanted = re.search(r"build_id=(\S+)|labels.job_name=(\S+)", call.body["filter"])
+    lines = cloud.logs.get(wanted[1] or f"job {wanted[2]}", "").splitlines()
+    if call.body.get("orderBy", "").endswith("desc"):
+        lines = lines[::-1]
+    lines = lines[: call.body.get("pageSize", 1000)]
     return {"entries": [{"textPayload": line, "insertId": str(number)} for number, line in enumerate(lines)]}
 
 

@@ -5,6 +5,7 @@ A revision is started by whatever the test gives for it: a real container where 
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -103,11 +104,7 @@ def check(cloud: GoogleCloud, call: Call, template: Resource, revision: str) -> 
         RejectedError: If it breaks one.
     """
     name = call.body["metadata"]["name"]
-    account = f"projects/{PROJECT}/serviceAccounts/{template['spec'].get('serviceAccountName', '')}"
-    if not cloud.may(call.caller, "iam.serviceAccounts.actAs", account):
-        email = account.rpartition("/")[2]
-        reason = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} (or it may not exist)."
-        raise RejectedError(403, "PERMISSION_DENIED", reason)
+    require_act_as(cloud, call, template["spec"])
     if len(revision) > 63:  # noqa: PLR2004 - as for every DNS label
         raise RejectedError(400, "INVALID_ARGUMENT", f"metadata.name: {revision} has more than 63 characters")
     for target in call.body["spec"].get("traffic", []):
@@ -132,10 +129,64 @@ def check(cloud: GoogleCloud, call: Call, template: Resource, revision: str) -> 
             raise RejectedError(400, "FAILED_PRECONDITION", reason)
 
 
+def require_act_as(cloud: GoogleCloud, call: Call, spec: Resource) -> None:
+    """Check that a caller may deploy something that runs as its account.
+
+    Raises:
+        RejectedError: If not.
+    """
+    account = f"projects/{PROJECT}/serviceAccounts/{spec.get('serviceAccountName', '')}"
+    if not cloud.may(call.caller, "iam.serviceAccounts.actAs", account):
+        email = account.rpartition("/")[2]
+        reason = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} (or it may not exist)."
+        raise RejectedError(403, "PERMISSION_DENIED", reason)
+
+
 def start(cloud: GoogleCloud, template: Resource, revision: str, addresses: dict[str, str]) -> str:
     """Start a revision as its own account; note its address, or return what went wrong."""
-    container = template["spec"]["containers"][0]
-    member = f"serviceAccount:{template['spec'].get('serviceAccountName', '')}"
+    if problem := trouble(cloud, template["spec"]):
+        return problem
+    try:
+        addresses[revision] = cloud.start(
+            described(cloud, template["spec"], template["metadata"].get("annotations", {}))
+        )
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+def described(cloud: GoogleCloud, spec: Resource, notes: Resource) -> Resource:
+    """Describe a container as it is started.
+
+    Args:
+        cloud: The project.
+        spec: What is to be started.
+        notes: The annotations, which name the instances of Cloud SQL that it connects to.
+
+    Returns:
+        The container, with the values of its secrets, and under `sockets` the folders that have a database's socket. An
+        account without the permission to connect gets none: https://cloud.google.com/sql/docs/postgres/connect-run
+    """
+    container = json.loads(json.dumps(spec["containers"][0]))
+    member = f"serviceAccount:{spec.get('serviceAccountName', '')}"
+    for entry in container.get("env", []):
+        if key := entry.pop("valueFrom", {}).get("secretKeyRef"):
+            versions = cloud.resources[f"projects/{PROJECT}/secrets/{key['name']}"]["versions"]
+            chosen = versions[-1] if key["key"] == "latest" else versions[int(key["key"]) - 1]
+            entry |= {"value": base64.b64decode(chosen).decode(), "secret": key["name"]}
+    container["sockets"] = {}
+    for connection in filter(None, notes.get("run.googleapis.com/cloudsql-instances", "").split(",")):
+        instance = f"projects/{PROJECT}/instances/{connection.rpartition(':')[2]}"
+        may = cloud.may(member, "cloudsql.instances.connect", instance)
+        if cloud.postgres and instance in cloud.resources and may:
+            container["sockets"][f"/cloudsql/{connection}"] = str(cloud.postgres.sockets)
+    return container
+
+
+def trouble(cloud: GoogleCloud, spec: Resource) -> str:
+    """Tell which of its secrets a container may not read, in Cloud Run's words; empty if it may read all."""
+    container = spec["containers"][0]
+    member = f"serviceAccount:{spec.get('serviceAccountName', '')}"
     for entry in container.get("env", []):
         key = entry.get("valueFrom", {}).get("secretKeyRef")
         if key and not cloud.may(member, "secretmanager.versions.access", f"projects/{PROJECT}/secrets/{key['name']}"):
@@ -145,10 +196,6 @@ def start(cloud: GoogleCloud, template: Resource, revision: str, addresses: dict
                 f" Revision service account {email}. The service account used must be granted the 'Secret Manager"
                 " Secret Accessor' role (roles/secretmanager.secretAccessor) at the secret, project or higher level."
             )
-    try:
-        addresses[revision] = cloud.start(json.loads(json.dumps(container)))
-    except RuntimeError as error:
-        return str(error)
     return ""
 
 

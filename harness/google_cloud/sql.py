@@ -1,0 +1,94 @@
+"""What the stand-in does with Cloud SQL: instances, databases and users, which are real ones of a real PostgreSQL.
+
+https://cloud.google.com/sql/docs/postgres/admin-api/rest/v1beta4
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google_cloud.access import PROJECT, RejectedError
+
+if TYPE_CHECKING:
+    from google_cloud import Call, GoogleCloud
+
+Resource = dict[str, Any]
+DONE = {"kind": "sql#operation", "name": "operation-1", "status": "DONE"}
+
+
+def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
+    """Create, read, list, change or delete an instance, a database or a user."""
+    parts = path.split("/")
+    kind = parts[4] if len(parts) > 4 else "instances"  # noqa: PLR2004 - projects/P/instances/I/databases
+    if kind == "users":
+        return users(cloud, call, path)
+    if call.method == "POST":
+        return create(cloud, call, path, kind)
+    if call.method == "GET" and parts[-1] in {"instances", "databases"}:
+        return {"items": [item for name, item in cloud.resources.items() if name.rpartition("/")[0] == path]}
+    if path not in cloud.resources:
+        # An instance that is not there looks like one that somebody may not see.
+        raise RejectedError(404, "NOT_FOUND", f"The Cloud SQL {kind[:-1]} does not exist: {path}.")
+    if call.method in {"PATCH", "PUT"}:
+        settings = cloud.resources[path]["settings"] | call.body.get("settings", {})
+        cloud.resources[path] |= call.body | {"settings": settings}
+        return DONE | {"operationType": "UPDATE", "targetProject": PROJECT}
+    if call.method == "DELETE":
+        delete(cloud, call, path)
+        return DONE | {"operationType": "DELETE", "targetProject": PROJECT}
+    return cloud.resources[path]
+
+
+def create(cloud: GoogleCloud, call: Call, collection: str, kind: str) -> Resource:
+    """Create an instance or a database.
+
+    Raises:
+        RejectedError: If there is one, or was one a short time ago: the name of an instance stays taken for a week.
+            https://cloud.google.com/sql/docs/postgres/delete-instance
+    """
+    name = call.body["name"]
+    path = f"{collection}/{name}"
+    if path in cloud.resources or path in cloud.hidden_names:
+        reason = (
+            f"The Cloud SQL {kind[:-1]} already exists. When you delete an instance, you can't reuse the name of the"
+        )
+        raise RejectedError(409, "ALREADY_EXISTS", f"{reason} deleted instance until one week from the deletion date.")
+    cloud.resources[path] = call.body | {"state": "RUNNABLE"}
+    if kind == "instances":
+        region = call.body["region"]
+        cloud.resources[path] |= {"connectionName": f"{PROJECT}:{region}:{name}", "backendType": "SECOND_GEN"}
+        if cloud.postgres:
+            cloud.postgres.sql("CREATE ROLE cloudsqlsuperuser")
+    elif cloud.postgres:
+        cloud.postgres.sql(f'CREATE DATABASE "{name}" OWNER cloudsqlsuperuser')
+    return DONE | {"operationType": "CREATE", "targetProject": PROJECT, "targetId": name}
+
+
+def users(cloud: GoogleCloud, call: Call, path: str) -> Resource:
+    """Create a user, list them or set a password."""
+    known = cloud.resources[path.rpartition("/")[0]].setdefault("users", {})
+    if call.method == "GET":
+        return {"items": [{"name": name, "instance": path.split("/")[3]} for name in known]}
+    name = call.query.get("name") or call.body["name"]
+    if cloud.postgres:
+        what = "ALTER USER" if name in known else "CREATE USER"
+        cloud.postgres.sql(f"{what} \"{name}\" PASSWORD '{call.body['password']}'")
+        cloud.postgres.sql(f'GRANT cloudsqlsuperuser TO "{name}"')
+    known[name] = call.body["password"]
+    return DONE | {"operationType": "CREATE_USER", "targetProject": PROJECT}
+
+
+def delete(cloud: GoogleCloud, call: Call, path: str) -> None:
+    """Delete an instance.
+
+    Raises:
+        RejectedError: If it is protected. https://cloud.google.com/sql/docs/postgres/deletion-protection
+    """
+    if cloud.resources[path]["settings"].get("deletionProtectionEnabled"):
+        reason = "The instance is protected. Please disable the deletion protection and try again."
+        raise RejectedError(400, "FAILED_PRECONDITION", reason)
+    if call.query.get("enableFinalBackup", "").lower() == "true":
+        cloud.backups.append(path.rpartition("/")[2])
+    cloud.hidden_names.add(path)
+    for name in [name for name in cloud.resources if name == path or name.startswith(f"{path}/")]:
+        del cloud.resources[name]

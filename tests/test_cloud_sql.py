@@ -1,0 +1,177 @@
+"""Cloud SQL, from deploy/setup to deploy/teardown: migrations before traffic, and data that nothing loses.
+
+Real: gcloud, PostgreSQL, the app's image in containers, which reach the database by the socket that Cloud Run offers. A
+stand-in: Google's API.
+"""
+
+import shutil
+
+import pytest
+from engine import built
+from google_cloud import PROJECT
+from history import commit
+from house import get, must_run
+from playwright.sync_api import expect
+from postgres_server import postgres_server
+
+pytestmark = pytest.mark.slow
+
+ANSWERS = {"database": "postgres"}
+SERVICE = "my-reflex-app"
+INSTANCE = f"projects/{PROJECT}/instances/{SERVICE}-db"
+URL = f"projects/{PROJECT}/secrets/{SERVICE}-db-url"
+RUNTIME = f"serviceAccount:{SERVICE}-runtime@{PROJECT}.iam.gserviceaccount.com"
+FIELD = "    text: str = Field(max_length=280)\n"
+
+
+@pytest.fixture
+def postgres(cloud):
+    with postgres_server() as server:
+        cloud.postgres = server
+        yield server
+
+
+def set_up(cloud, project):
+    done = cloud.run("deploy/setup", "--yes", cwd=project)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.usefixtures("postgres")
+class TestSetUp:
+    def test_twice_with_its_cost_first(self, cloud, postgres, render, tmp_path):
+        project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+        said = set_up(cloud, project)
+        assert said.index("Cloud SQL: db-f1-micro x 730 hours") < said.index("+ gcloud services enable")
+        assert cloud.resources[INSTANCE]["settings"]["deletionProtectionEnabled"] is True
+        assert cloud.members(f"projects/{PROJECT}", "roles/cloudsql.client") == [RUNTIME]
+        assert postgres.sql("SELECT datname FROM pg_database WHERE datname = 'app'") == "app"
+        (password,) = cloud.resources[INSTANCE]["users"].values()
+        assert len(password) == 48
+        assert password not in said
+        before = len(cloud.changes())
+        set_up(cloud, project)
+        assert [
+            call.path for call in cloud.changes()[before:] if "instances" in call.path or "secrets:" in call.path
+        ] == []
+        assert cloud.resources[INSTANCE]["users"] == {"app": password}
+
+    def test_a_run_that_was_interrupted_is_finished(self, cloud, render, tmp_path):
+        project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+
+        def broken(google, call):
+            google.broken = call.path.endswith("/users")
+
+        cloud.after = broken
+        assert cloud.run("deploy/setup", "--yes", cwd=project).returncode != 0
+        cloud.after, cloud.broken = None, False
+        set_up(cloud, project)
+        assert len(cloud.resources[URL]["versions"]) == 1
+
+    def test_a_dry_run_changes_nothing(self, cloud, render, tmp_path):
+        project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+        done = cloud.run("deploy/setup", "--dry-run", cwd=project)
+        assert done.returncode == 0, done.stdout
+        assert "gcloud sql instances create my-reflex-app-db" in done.stdout
+        assert cloud.changes() == []
+
+
+@pytest.mark.usefixtures("postgres")
+class TestTearDown:
+    def test_the_data_goes_only_with_its_name_and_leaves_a_backup(self, cloud, render, tmp_path):
+        project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+        set_up(cloud, project)
+        for options in ([], ["--database=another"]):
+            done = cloud.run("deploy/teardown", "--yes", *options, cwd=project)
+            assert done.returncode == 0, done.stdout
+            assert f"deploy/teardown --database={SERVICE}-db" in done.stdout
+            assert {INSTANCE, URL} <= cloud.resources.keys()
+        done = cloud.run("deploy/teardown", "--yes", f"--database={SERVICE}-db", cwd=project)
+        assert done.returncode == 0, done.stdout
+        assert not {INSTANCE, URL} & cloud.resources.keys()
+        assert cloud.backups == [f"{SERVICE}-db"]
+        assert "backup" in done.stdout
+
+
+def add_note(page, url, text):
+    page.goto(f"{url}/notes")
+    page.fill("#text", text)
+    page.click("#add")
+    expect(page.locator("#notes li").first).to_have_text(text)
+
+
+def change_the_model(project):
+    models = project / "my_reflex_app/models.py"
+    models.write_text(models.read_text().replace(FIELD, f'{FIELD}    author: str = "nobody"\n'))
+
+
+def test_four_deployments(cloud, google, postgres, page):
+    running, project = google(ANSWERS)
+    set_up(cloud, project)
+
+    # The first: the tables are there before anybody gets in.
+    done = cloud.run("deploy/now", cwd=project)
+    assert done.returncode == 0, f"{done.stdout}\n{running.log}"
+    (first,) = cloud.traffic(SERVICE)
+    first_url = cloud.service(SERVICE)["status"]["revisions"][first]
+    add_note(page, first_url, "the first")
+    checked = cloud.run("deploy/check", cwd=project)
+    assert checked.returncode == 0, checked.stdout
+    assert "the database runs" in checked.stdout
+
+    # A model without its migration: the build fails, the current revision keeps serving.
+    change_the_model(project)
+    commit(project, "Change the model")
+    running.image = built(project)
+    done = cloud.run("deploy/now", cwd=project)
+    assert done.returncode == 1
+    assert "the models differ from the migrations. Run: .venv/bin/reflex db makemigrations" in running.log
+    assert list(cloud.traffic(SERVICE)) == [first]
+    add_note(page, first_url, "still there")
+
+    # With it: both revisions see all notes, old and new.
+    local = {"REFLEX_DB_URL": f"sqlite:///{project}/reflex.db"}
+    must_run(".venv/bin/reflex", "db", "migrate", cwd=project, **local)
+    must_run(".venv/bin/reflex", "db", "makemigrations", cwd=project, **local)
+    commit(project, "Add the migration")
+    running.image = built(project)
+    done = cloud.run("deploy/now", cwd=project)
+    assert done.returncode == 0, f"{done.stdout}\n{running.log}"
+    (second,) = cloud.traffic(SERVICE)
+    second_url = cloud.service(SERVICE)["status"]["revisions"][second]
+    add_note(page, second_url, "the second")
+    assert page.locator("#notes li").all_inner_texts() == ["the second", "still there", "the first"]
+
+    # A migration that PostgreSQL rejects: nothing of it stays.
+    (newest,) = (path for path in (project / "alembic/versions").glob("*.py") if "_notes_" not in path.name)
+    down = newest.stem.rpartition("_")[2]
+    broken = project / "alembic/versions/20991231_broken_ffffffffffff.py"
+    # Of its two statements the first alone would empty the table.
+    broken.write_text(
+        "\n".join(
+            [
+                '"""Break."""',
+                "from alembic import op",
+                'revision = "ffffffffffff"',
+                f'down_revision = "{down}"',
+                "def upgrade():",
+                '    op.execute("DELETE FROM note")',
+                '    op.execute("ALTER TABLE nothing ADD x int")',
+            ]
+        )
+    )
+    commit(project, "Break the migration")
+    running.image = built(project)
+    done = cloud.run("deploy/now", cwd=project)
+    assert done.returncode == 1
+    assert 'relation "nothing" does not exist' in running.log
+    assert list(cloud.traffic(SERVICE)) == [second]
+    assert postgres.sql("SELECT count(*) FROM note", "app") == "3"
+
+    # Back to the first revision, which lives with the newer tables.
+    back = ("run", "services", "update-traffic", SERVICE, "--region=us-central1", f"--to-revisions={first}=100")
+    done = cloud.run("gcloud", *back, cwd=project)
+    assert done.returncode == 0, done.stdout
+    add_note(page, first_url, "back again")
+    assert get(f"{first_url}/ping")[0] == 200
+    assert postgres.sql("SELECT author FROM note WHERE text = 'back again'", "app") == "nobody"
