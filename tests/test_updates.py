@@ -164,6 +164,8 @@ def test_an_adopted_app_is_updated_and_served(version, template, tmp_path):
 def test_a_lived_in_project_gets_a_database(rendered, tmp_path):
     project = rendered(tmp_path / "project", "v98.0.0", {})
     mine = live_in(project)
+    git(project, "checkout", "HEAD~1", "--", *DELETED)  # with these the app runs
+    commit(project, "Restore what it needs")
     must_copier("update", "--quiet", "--defaults", "--data=database=postgres", cwd=project)
     assert [file for file, line in mine.items() if line not in (project / file).read_text()] == []
     assert not (project / "my_reflex_app/models.py").exists(), "the app is its owner's"
