@@ -30,6 +30,7 @@ EDGES: list[Answers] = [
     {"deploy_url": "https://shop.example.com"},
     {"service_name": "a", "app_name": "A"},
     {"database": "sqlite"},
+    {"uploads": "bucket", "state_store": "redis", "max_instances": 4},
     {"database": "postgres", "server": "granian"},
     {"database": "postgres", "state_store": "redis", "max_instances": 20, "workers": 4},
 ]

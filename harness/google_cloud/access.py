@@ -55,6 +55,7 @@ ROLES = {
         (r"artifactregistry\.repositories\.(get|list|downloadArtifacts|uploadArtifacts)",),
     ),
     "roles/storage.objectViewer": Role(f"{PAGES}/storage", (r"storage\.objects\.(get|list)",)),
+    "roles/storage.objectUser": Role(f"{PAGES}/storage", (r"storage\.objects\.(create|delete|get|list|update)",)),
     "roles/storage.admin": Role(f"{PAGES}/storage", (r"storage\.(buckets|objects)\..*",)),
     "roles/iam.serviceAccountUser": Role(f"{PAGES}/iam", (r"iam\.serviceAccounts\.(actAs|get|list)",)),
     "roles/iam.serviceAccountOpenIdTokenCreator": Role(f"{PAGES}/iam", (r"iam\.serviceAccounts\.getOpenIdToken",)),

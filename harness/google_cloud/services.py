@@ -164,8 +164,9 @@ def described(cloud: GoogleCloud, spec: Resource, notes: Resource) -> Resource:
         notes: The annotations, which name the instances of Cloud SQL that it connects to.
 
     Returns:
-        The container, with the values of its secrets, and under `sockets` the folders that have a database's socket. An
-        account without the permission to connect gets none: https://cloud.google.com/sql/docs/postgres/connect-run
+        The container, with the values of its secrets, and under `sockets` the folders that it is given: those of the
+        buckets that it mounts, and those with a database's socket, which an account without the permission to connect
+        does not get: https://cloud.google.com/sql/docs/postgres/connect-run
     """
     container = json.loads(json.dumps(spec["containers"][0]))
     member = f"serviceAccount:{spec.get('serviceAccountName', '')}"
@@ -175,6 +176,15 @@ def described(cloud: GoogleCloud, spec: Resource, notes: Resource) -> Resource:
             chosen = versions[-1] if key["key"] == "latest" else versions[int(key["key"]) - 1]
             entry |= {"value": base64.b64decode(chosen).decode(), "secret": key["name"]}
     container["sockets"] = {}
+    volumes = {volume["name"]: volume["csi"]["volumeAttributes"] for volume in spec.get("volumes", [])}
+    for mount in container.get("volumeMounts", []):
+        about = volumes[mount["name"]]
+        folder = cloud.folder / "buckets" / about["bucketName"]
+        folder.mkdir(parents=True, exist_ok=True)
+        # Cloud Storage FUSE lets the mounting user write, root, unless it is told who else:
+        # https://cloud.google.com/storage/docs/cloud-storage-fuse/mount-bucket
+        folder.chmod(0o777 if "uid=10001" in about.get("mountOptions", "").split(",") else 0o755)
+        container["sockets"][mount["mountPath"]] = str(folder)
     for connection in filter(None, notes.get("run.googleapis.com/cloudsql-instances", "").split(",")):
         instance = f"projects/{PROJECT}/instances/{connection.rpartition(':')[2]}"
         may = cloud.may(member, "cloudsql.instances.connect", instance)
@@ -184,9 +194,14 @@ def described(cloud: GoogleCloud, spec: Resource, notes: Resource) -> Resource:
 
 
 def trouble(cloud: GoogleCloud, spec: Resource) -> str:
-    """Tell which of its secrets a container may not read, in Cloud Run's words; empty if it may read all."""
+    """Tell which of its secrets and buckets a container may not use, in Cloud Run's words; empty if it may use all."""
     container = spec["containers"][0]
     member = f"serviceAccount:{spec.get('serviceAccountName', '')}"
+    for volume in spec.get("volumes", []):
+        bucket = f"b/{volume['csi']['volumeAttributes']['bucketName']}"
+        if bucket not in cloud.resources or not cloud.may(member, "storage.objects.list", bucket):
+            # https://cloud.google.com/run/docs/configuring/services/cloud-storage-volume-mounts
+            return f"The mount of the Cloud Storage volume {volume['name']} failed: permission denied on {bucket}."
     for entry in container.get("env", []):
         key = entry.get("valueFrom", {}).get("secretKeyRef")
         if key and not cloud.may(member, "secretmanager.versions.access", f"projects/{PROJECT}/secrets/{key['name']}"):
