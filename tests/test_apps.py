@@ -7,6 +7,7 @@ import urllib.request
 
 import pytest
 from apps import APPS, adopt, copy_of, lock, run_by_reflex
+from engine import Container, built
 from house import Served, build, digest, get, must_run, run
 from playwright.sync_api import expect
 from servers import SERVERS
@@ -200,6 +201,19 @@ def test_it_is_what_reflex_itself_serves(what, browser, tmp_path):
     assert digest(adopted, own) == digest(plain, own)
     assert "does not match the backend state schema" not in log
     assert "No registered handler" not in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", [data_files, src_layout], ids=lambda what: what.__name__)
+def test_its_image_has_all_that_it_reads(what, browser, tmp_path):
+    adopted = copy_of(what.__name__, tmp_path / "adopted")
+    if what is src_layout:
+        must_run("uv", "lock", "--quiet", cwd=adopted)
+    adopt(adopted)
+    lock(adopted)
+    build(adopted, ".")  # Reflex notes the frontend's packages
+    with Container(built(adopted)) as container:
+        assert visit(what, browser, container.ready().url)[0]
 
 
 @pytest.mark.slow
