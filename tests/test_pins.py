@@ -57,15 +57,15 @@ def test_direct_requirements_and_pins_agree(server, store, render):
 def test_an_app_that_was_there_gets_what_the_starter_asks_for(server, store, render):
     starter = tomllib.loads((render({"server": server, "state_store": store}) / "pyproject.toml").read_text())
     adopted = render({"server": server, "state_store": store, "starter": False})
-    read = lambda file: [Requirement(line.partition(" #")[0]) for line in lines(adopted / file)]  # noqa: E731
-    assert read("requirements-server.in") == [*map(Requirement, starter["project"]["dependencies"])]
+    assert asked_for(adopted / "requirements-server.in") == [*map(Requirement, starter["project"]["dependencies"])]
     tools = [*map(Requirement, starter["dependency-groups"]["dev"])]
-    for tool in read("requirements-tools.in"):
+    for tool in asked_for(adopted / "requirements-tools.in"):
         assert tool.name == "python-dotenv" or tool in tools
 
 
-def lines(file):
-    return [line for line in file.read_text().splitlines() if not line.startswith("#")]
+def asked_for(file):
+    lines = [line.partition(" #")[0] for line in file.read_text().splitlines() if not line.startswith("#")]
+    return [*map(Requirement, lines)]
 
 
 def test_every_pin_has_hashes(render):
