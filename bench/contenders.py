@@ -35,6 +35,9 @@ class Contender:
     environment: dict[str, str] = field(default_factory=dict)
     """What its container finds in its environment besides the ports."""
 
+    path: str = "/"
+    """The page that the first event comes from."""
+
     @property
     def image(self) -> str:
         """The name of its image."""
@@ -50,6 +53,27 @@ class Contender:
         """Whether it needs a Redis besides it."""
         return self.answers.get("state_store") == "redis"
 
+    @property
+    def postgres(self) -> bool:
+        """Whether it needs a PostgreSQL besides it."""
+        return self.answers.get("database") == "postgres"
+
+
+MANY_PAGES = """
+class Ticks(rx.ComponentState):
+    \"\"\"A number of each page's own.\"\"\"
+
+    ticks: int = 0
+
+    @classmethod
+    def get_component(cls, **props):
+        return rx.el.output(cls.ticks, **props)
+
+
+for number in range(30):
+    app.add_page(lambda: Ticks.create(), route=f"/page-{number}")
+"""
+"""Each page makes a state when it is evaluated, so that each is evaluated at every start."""
 
 ARTICLE = Contender("article", folder="article")
 # With `server: reflex` for the same packages: with gunicorn among them `reflex run` would take that instead of granian.
@@ -60,6 +84,12 @@ GRANIAN = Contender("granian", {"server": "granian"})
 REDIS = Contender("gunicorn, redis", {"state_store": "redis"})
 TWO_WORKERS = Contender("gunicorn, redis, 2 workers", {"state_store": "redis", "workers": 2})
 
+POSTGRES = Contender("gunicorn, postgres", {"database": "postgres"}, path="/notes")
+THIRTY_PAGES = Contender(
+    "gunicorn, 30 pages with states",
+    edits=(Edit("my_reflex_app/my_reflex_app.py", "app.add_page(not_found", f"{MANY_PAGES}app.add_page(not_found"),),
+)
+
 CONTENDERS = [
     DEFAULT,
     *(Contender(server, {"server": server}) for server in SERVERS if server != DEFAULT.name),
@@ -69,6 +99,8 @@ CONTENDERS = [
     ARTICLE,
     EXAMPLE,
 ]
+COLD_STARTS = [POSTGRES, THIRTY_PAGES]
+"""Those of which only the cold start is measured."""
 
 
 def project(contender: Contender, folder: Path) -> Path:

@@ -28,7 +28,7 @@ def cold_start(place: Place) -> Figures:
     with place.running() as app:
         since = app.started
         page, page_errors = client.first_page(app.port, since)
-        event, event_errors = client.first_event(app.port, since)
+        event, event_errors = client.first_event(app.port, since, place.contender.path)
     return {"first page, s": page, "first event, s": event, "5xx while starting": page_errors + event_errors}
 
 

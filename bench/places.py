@@ -18,6 +18,7 @@ from typing import ClassVar
 import engine
 import house
 from contenders import Contender, project
+from postgres_server import Postgres
 from running import Running, RunningContainer, RunningProcesses, moment
 
 Figures = dict[str, float | None]
@@ -39,6 +40,7 @@ class Place(ABC):
     folder: Path
     """Where its project is, or will be."""
     redis_url: str = ""
+    postgres: Postgres | None = None
 
     name: ClassVar[str]
     builds_images: ClassVar[bool]
@@ -51,6 +53,16 @@ class Place(ABC):
         """Make it ready to run, and tell what there is to measure about that."""
         self.prepare()
         return {}
+
+    def migrate(self) -> None:
+        """Create the tables that it needs."""
+        if self.contender.postgres:
+            house.must_run(".venv/bin/python", "migrate.py", cwd=self.folder, **self.database)
+
+    @property
+    def database(self) -> dict[str, str]:
+        """What its environment says of the database, if it needs one."""
+        return {"REFLEX_DB_URL": self.postgres.url()} if self.contender.postgres and self.postgres else {}
 
     def surroundings(self) -> dict[str, str]:
         """Tell what else the report has to say of this kind of place."""
@@ -88,7 +100,7 @@ class Place(ABC):
             raise RuntimeError(msg)
         ports = {"PORT": PORT, "BACKEND_PORT": str(house.free_port()), "REDIS_PORT": str(house.free_port())}
         redis = {"REFLEX_REDIS_URL": self.redis_url} if self.contender.redis else {}
-        with self.start(ports | redis | self.contender.environment | environment, cores) as running:
+        with self.start(ports | redis | self.database | self.contender.environment | environment, cores) as running:
             yield running
 
 
@@ -146,7 +158,9 @@ class InContainers(Place):
     @contextlib.contextmanager
     def start(self, variables: dict[str, str], cores: int) -> Iterator[Running]:
         """Run its container."""
-        with engine.Container(self.contender.image, *limits(cores), **variables) as container:
+        # At the same path in the container, as Cloud Run has the socket of Cloud SQL.
+        sockets = [f"--volume={self.postgres.sockets}:{self.postgres.sockets}"] if self.postgres else []
+        with engine.Container(self.contender.image, *limits(cores), *sockets, **variables) as container:
             yield RunningContainer(container)
 
     def python(self, *arguments: str) -> str:

@@ -13,10 +13,11 @@ import breakdown
 import browser
 import engine
 import measure
-from contenders import ARTICLE, BENCH, CONTENDERS, DEFAULT, EXAMPLE, REDIS, TWO_WORKERS, UVICORN
+from contenders import ARTICLE, BENCH, COLD_STARTS, CONTENDERS, DEFAULT, EXAMPLE, REDIS, TWO_WORKERS, UVICORN
 from house import must_run
 from ideas import IDEAS
 from places import CORES, Figures, InContainers, Place, choose, on_cores_of_the_client
+from postgres_server import Postgres, postgres_server
 from redis_server import redis_server
 from servers import SERVERS
 
@@ -33,7 +34,7 @@ def main() -> None:
     options.add_argument("--results", type=Path, default=RESULTS, help="the file to write")
     options.add_argument("--processes", action="store_true", help="no containers, even where there is a Docker Engine")
     chosen = options.parse_args()
-    names = [contender.name for contender in (*CONTENDERS, *(idea.change for idea in IDEAS))]
+    names = [contender.name for contender in (*CONTENDERS, *COLD_STARTS, *(idea.change for idea in IDEAS))]
     if unknown := set(chosen.only) - set(names):
         options.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     if chosen.only and chosen.results == RESULTS:
@@ -43,8 +44,12 @@ def main() -> None:
     kind, started_here = choose(processes=chosen.processes)
     on_cores_of_the_client()  # not before the Engine has started: it would keep to them too
     try:
-        with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as redis_url:
-            everything = compare(kind, chosen, Path(folder), redis_url)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            redis_server(Path(folder)) as redis_url,
+            postgres_server() as postgres,
+        ):
+            everything = compare(kind, chosen, Path(folder), redis_url, postgres)
     finally:
         if kind is InContainers:
             engine.tidy()
@@ -54,7 +59,9 @@ def main() -> None:
     print(f"Wrote {chosen.results}")
 
 
-def compare(kind: type[Place], chosen: argparse.Namespace, folder: Path, redis_url: str) -> dict[str, dict]:
+def compare(
+    kind: type[Place], chosen: argparse.Namespace, folder: Path, redis_url: str, postgres: Postgres
+) -> dict[str, dict]:
     """Make everything ready and measure it.
 
     Args:
@@ -62,32 +69,36 @@ def compare(kind: type[Place], chosen: argparse.Namespace, folder: Path, redis_u
         chosen: The options.
         folder: An empty one, for the projects.
         redis_url: A Redis for those that need one.
+        postgres: A PostgreSQL for those that need one.
 
     Returns:
         What is written to the results file.
     """
     places = {
-        contender.name: kind(contender, folder / contender.image.partition(":")[0], redis_url)
-        for contender in [*CONTENDERS, *(idea.change for idea in IDEAS)]
+        contender.name: kind(contender, folder / contender.image.partition(":")[0], redis_url, postgres)
+        for contender in [*CONTENDERS, *COLD_STARTS, *(idea.change for idea in IDEAS)]
     }
     wanted = chosen.only or list(places)
     compared = [places[contender.name] for contender in CONTENDERS if contender.name in wanted]
+    started = [places[contender.name] for contender in COLD_STARTS if contender.name in wanted]
     ideas = [
         idea for idea in IDEAS if idea.change.name in wanted and (kind.builds_images or not idea.change.needs_image)
     ]
     tried = [places[name] for name in dict.fromkeys(idea.base.name for idea in ideas)]
     tried += [places[idea.change.name] for idea in ideas]
-    results: Results = {place.contender.name: {} for place in compared}
+    results: Results = {place.contender.name: {} for place in [*compared, *started]}
     tried_results: Results = {place.contender.name: {} for place in tried}
     for place in compared:
         note(results, place, place.measured())
-    for place in tried:
+    for place in [*started, *tried]:
         if place not in compared:
             place.prepare()
+            place.migrate()
     measure_all(rounds_of_contenders(chosen.rounds), compared, results)
+    measure_all([(chosen.rounds, measure.cold_start)], started, results)
     measure_all(rounds_of_ideas(chosen.rounds), tried, tried_results)
     return {
-        "about": surroundings([*compared, *tried][0]),
+        "about": surroundings([*compared, *started, *tried][0]),
         "results": results,
         "ideas": tried_results,
         "breakdowns": breakdowns(compared),

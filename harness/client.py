@@ -36,8 +36,8 @@ class Tab:
         self.token = token
 
     @classmethod
-    async def open(cls, port: int, token: str = "") -> Self:
-        """Connect, and have the state sent: of a new tab, or of the one that has the token.
+    async def open(cls, port: int, token: str = "", path: str = "/") -> Self:
+        """Connect, and have the state sent: of a new tab, or of the one that has the token, and what its page loads.
 
         Raises:
             OSError, WebSocketException, TimeoutError: If the server is not ready.
@@ -47,7 +47,8 @@ class Tab:
         # It offers compression, as a browser does; whether it is used is the server's choice.
         opened = await connect(address, max_size=None, compression="deflate", ping_interval=None, open_timeout=60)
         tab = cls(opened, token)
-        await tab.socket.send("40/_event," + json.dumps({"event": HYDRATE}))
+        event = HYDRATE | {"router_data": {"pathname": path, "query": {}, "asPath": path}}
+        await tab.socket.send("40/_event," + json.dumps({"event": event}))
         while '"is_hydrated_rx_state_":true' not in (message := await tab.receive()):
             if message.startswith('42/_event,["new_token"'):
                 tab.token = json.loads(message.partition(",")[2])[1]
@@ -116,15 +117,15 @@ def first_page(port: int, since: float, seconds: float = 60) -> tuple[float, int
     raise TimeoutError(msg)
 
 
-def first_event(port: int, since: float, seconds: float = 60) -> tuple[float, int]:
-    """Open tabs until one is answered.
+def first_event(port: int, since: float, path: str = "/", seconds: float = 60) -> tuple[float, int]:
+    """Open tabs of a page until one is answered.
 
     Returns:
         Seconds until the first event was answered, and how many connections were refused with 5xx.
     """
 
     async def attempt() -> None:
-        tab = await Tab.open(port)
+        tab = await Tab.open(port, path=path)
         await tab.click()
         await tab.close()
 

@@ -43,6 +43,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         counts = [int(line.split()[0]) for line in REFUSALS.read_text().splitlines()]
         kinds = {line.partition(" ")[2] for line in REFUSALS.read_text().splitlines()}
         terminalreporter.write_line(f"Google Cloud's stand-in rejected {sum(counts)} requests, of {len(kinds)} kinds")
+    apps = "test_it_is_what_reflex_itself_serves["
+    passed, failed = (
+        sum(report.when == "call" and apps in report.nodeid for report in terminalreporter.getreports(name))
+        for name in ("passed", "failed")
+    )
+    if passed or failed:
+        terminalreporter.write_line(
+            f"Apps that were there before: {passed} of {passed + failed} as under `reflex run --env prod`"
+        )
     if UPDATES.exists():
         counts = [map(int, line.split()) for line in UPDATES.read_text().splitlines()]
         mine, lost, conflicts, needless = (sum(column) for column in zip(*counts, strict=True))
