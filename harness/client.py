@@ -36,8 +36,14 @@ class Tab:
         self.token = token
 
     @classmethod
-    async def open(cls, port: int, token: str = "", path: str = "/") -> Self:
+    async def open(cls, port: int, token: str = "", path: str = "/", *, loaded: bool = True) -> Self:
         """Connect, and have the state sent: of a new tab, or of the one that has the token, and what its page loads.
+
+        Args:
+            port: Where the app listens.
+            token: The tab's, if it was there before.
+            path: The page's.
+            loaded: Whether the page was just loaded; otherwise it comes back after it has lost its connection.
 
         Raises:
             OSError, WebSocketException, TimeoutError: If the server is not ready.
@@ -48,6 +54,8 @@ class Tab:
         opened = await connect(address, max_size=None, compression="deflate", ping_interval=None, open_timeout=60)
         tab = cls(opened, token)
         event = HYDRATE | {"router_data": {"pathname": path, "query": {}, "asPath": path}}
+        if loaded:
+            event["payload"] = {"hashes": []}
         await tab.socket.send("40/_event," + json.dumps({"event": event}))
         while '"is_hydrated_rx_state_":true' not in (message := await tab.receive()):
             if message.startswith('42/_event,["new_token"'):

@@ -9,10 +9,10 @@ from house import free_port, run, until
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """Run a Redis on a free port, in a folder, and give its address."""
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+def redis_server(folder: Path, port: int = 0, *options: str) -> Iterator[str]:
+    """Run a Redis on a port, or on a free one, in a folder, and give its address."""
+    port = port or free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
     server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     try:
         until(lambda: run("redis-cli", "-p", str(port), "ping", cwd=folder).stdout.strip() == "PONG", 30)

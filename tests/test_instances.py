@@ -5,11 +5,13 @@ import contextlib
 import os
 import re
 import signal
+import time
 import uuid
 
 import pytest
 from client import Tab, wait
-from house import Served, until
+from house import Served, free_port, until
+from redis_server import redis_server
 from variants import SERVERS
 
 pytestmark = pytest.mark.slow
@@ -127,3 +129,42 @@ def test_a_tab_that_is_loaded_again_at_once_is_no_copy(two):
         return await again
 
     assert wait(load_again()) == 3
+
+
+def test_an_open_tab_keeps_what_it_does_not_use(project, redis_url):
+    """A visitor who is logged in and uses other parts of the app stays logged in: Reflex renews only what it writes."""
+    made = project({"state_store": "redis"}, built=True)
+
+    async def wait_and_click(port):
+        tab = await Tab.open(port)
+        counts = [count(await tab.click())]
+        await asyncio.sleep(9)
+        return [*counts, count(await tab.click())]
+
+    with Served(made, REFLEX_REDIS_URL=redis_url, REFLEX_REDIS_TOKEN_EXPIRATION="6") as app:
+        assert wait(wait_and_click(app.ready().port)) == [1, 2]
+
+
+def test_instances_know_each_others_tabs_after_redis_was_away(project, tmp_path):
+    made = project({"state_store": "redis", "max_instances": 2}, built=True)
+    server = (tmp_path, free_port(), "--appendonly", "yes", "--appendfsync", "always")
+    tab = None
+
+    async def copy_and_click():
+        copied = await click(other.port, tab.token)
+        return copied, count(await tab.click())
+
+    loop = asyncio.new_event_loop()
+    with contextlib.ExitStack() as apps:
+        with redis_server(*server) as url:
+            one, other = (apps.enter_context(Served(made, REFLEX_REDIS_URL=url)) for _ in range(2))
+            one.ready()
+            other.ready()
+            tab = loop.run_until_complete(Tab.open(one.port))
+            assert count(loop.run_until_complete(tab.click())) == 1
+        time.sleep(9)  # Reflex stops to listen after 5 errors, one a second
+        with redis_server(*server):
+            until(lambda: "listeners again" in one.log, 10)
+            time.sleep(5)
+            assert loop.run_until_complete(copy_and_click()) == (1, 2)
+    loop.close()

@@ -292,3 +292,25 @@ def answers(app, path):
         return app.get(path)[0] == 200
     except OSError:
         return False
+
+
+ENDS = {
+    "exit": ("import sys\nsys.exit(0)\n", r"status|ended before it had loaded"),
+    "crash": ("import ctypes\nctypes.string_at(0)\n", "SEGV|Segmentation|signal"),
+}
+
+
+@EACH_SERVER
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("end", ENDS)
+def test_an_app_that_ends_its_process_ends_the_start_with_the_reason(end, workers, server, project, redis_url):
+    """gunicorn and uvicorn would start another worker, on and on."""
+    made = project({"server": server, "state_store": "redis", "workers": workers}, built=True)
+    code, words = ENDS[end]
+    with (made / "my_reflex_app" / "state.py").open("a") as state:
+        state.write(code)
+    with Served(made, REFLEX_REDIS_URL=redis_url) as app:
+        assert app.ended(5) != 0
+        assert re.search(words, app.log), app.log
+        assert app.log.count("\n") < 150
+        until(lambda: app.members() == [], 2)

@@ -1,0 +1,96 @@
+"""A network that loses what is sent, between a client and a server of this machine."""
+
+import contextlib
+import socket
+import threading
+from typing import Self
+
+
+class Network:
+    """An address that passes connections on to a port, until it loses what is sent over them.
+
+    Connections stay open meanwhile, as on a real network: nobody is told. What was lost arrives after `mend`, as TCP
+    sends it again.
+    """
+
+    def __init__(self, port: int) -> None:
+        """Listen for connections that are meant for a port."""
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = self.listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"  # a page from localhost does not notice that it is offline
+        self.working = threading.Event()
+        self.working.set()
+        self.pipes: list[Pipe] = []
+
+    def __enter__(self) -> Self:
+        """Start to take connections."""
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close all connections."""
+        self.listener.close()
+        for pipe in self.pipes:
+            pipe.working.set()
+            for end in pipe.ends:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def accept(self) -> None:
+        """Pass connections on."""
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client: socket.socket) -> None:
+        """Pass on what the two ends of a connection say, until both are done."""
+        self.working.wait()
+        with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self.target)) as server:
+            pipe = Pipe(client, server, self.working)
+            self.pipes.append(pipe)
+            back = threading.Thread(target=pipe.copy, args=(server, client), daemon=True)
+            back.start()
+            pipe.copy(client, server)
+            back.join()
+
+    def lose(self) -> None:
+        """Lose everything from now on, new connections too."""
+        self.working = threading.Event()
+        for pipe in self.pipes:
+            pipe.working = self.working
+
+    def lose_open_connections(self) -> None:
+        """Lose what is sent over the connections that are open now, and their ends; new ones work."""
+        for pipe in self.pipes:
+            pipe.working = threading.Event()
+
+    def mend(self) -> None:
+        """Deliver what was lost, and lose nothing more."""
+        self.working.set()
+        for pipe in self.pipes:
+            pipe.working.set()
+
+
+class Pipe:
+    """One connection through the network."""
+
+    def __init__(self, client: socket.socket, server: socket.socket, working: threading.Event) -> None:
+        """Take its two ends, and what says whether the network works."""
+        self.ends = (client, server)
+        self.working = working
+
+    def copy(self, source: socket.socket, target: socket.socket) -> None:
+        """Pass on what comes from one end, and its end, when the network works."""
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self.pass_on(target.sendall, data)
+            self.pass_on(target.shutdown, socket.SHUT_WR)
+
+    def pass_on(self, action, *arguments: object) -> None:
+        """Do it when the network works."""
+        while not (working := self.working).wait(0.5):
+            if working is not self.working:
+                continue
+        action(*arguments)

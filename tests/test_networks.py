@@ -1,0 +1,94 @@
+"""A network that loses what is sent: the tabs of a visitor, and Redis, are back without a reload, with what they had."""
+
+import time
+
+import pytest
+from house import Served
+from network import Network
+from playwright.sync_api import expect
+from redis_server import redis_server
+from servers import SERVERS
+from variants import STORES
+
+pytestmark = pytest.mark.slow
+
+BACK = 5_000
+"""Milliseconds within which a tab works again."""
+
+
+def count(page):
+    """Press the button and give the number that the page then shows."""
+    before = page.inner_text("#count")
+    page.click("#increment")
+    expect(page.locator("#count")).not_to_have_text(before, timeout=BACK)
+    return int(page.inner_text("#count"))
+
+
+@pytest.fixture
+def store(redis_url):
+    """Give the environment variables of a store."""
+    return {"disk": {}, "redis": {"REFLEX_REDIS_URL": redis_url}}
+
+
+def open_tab(browser, url):
+    page = browser.new_context().new_page()
+    page.goto(url)
+    expect(page.locator("#count")).to_have_text("0")
+    return page
+
+
+@pytest.mark.parametrize("kept", STORES)
+def test_a_tab_that_loses_its_network_comes_back_with_its_state(kept, browser, project, store):
+    made = project({"state_store": kept}, built=True)
+    with Served(made, **store[kept]) as app, Network(app.ready().port) as network:
+        page = open_tab(browser, network.url)
+        assert [count(page) for _ in range(3)] == [1, 2, 3]
+        token = page.evaluate("sessionStorage.getItem('token')")
+        for comeback in range(3):
+            network.lose_open_connections()
+            page.evaluate("dispatchEvent(new Event('offline'))")  # as when a laptop changes its network
+            expect(page.locator("#count")).to_have_text(str(3 + comeback), timeout=BACK)
+            assert count(page) == 4 + comeback
+        assert page.evaluate("sessionStorage.getItem('token')") == token
+        # The connections that nobody closed end now, long after the tab is back.
+        network.mend()
+        time.sleep(0.5)
+        assert count(page) == 7
+        page.context.close()
+
+
+@pytest.mark.parametrize("kept", STORES)
+def test_a_duplicated_tab_still_has_a_state_of_its_own(kept, browser, project, store):
+    made = project({"state_store": kept}, built=True)
+    with Served(made, **store[kept]) as app:
+        page = open_tab(browser, app.ready().url)
+        assert count(page) == 1
+        token = page.evaluate("sessionStorage.getItem('token')")
+        copy = page.context.new_page()
+        copy.add_init_script(f"sessionStorage.setItem('token', {token!r})")  # a browser copies it
+        copy.goto(app.url)
+        expect(copy.locator("#count")).to_have_text("0")
+        assert count(copy) == 1
+        assert count(page) == 2
+        page.context.close()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_tabs_work_after_redis_was_silent(server, browser, project, tmp_path):
+    made = project({"server": server, "state_store": "redis"}, built=True)
+    with redis_server(tmp_path) as url, Network(int(url.rpartition(":")[2].partition("/")[0])) as network:
+        through = url.replace(url.rpartition(":")[2].partition("/")[0], str(network.port))
+        with Served(made, REFLEX_REDIS_URL=through) as app:
+            pages = [open_tab(browser, app.ready().url) for _ in range(3)]
+            assert [count(page) for page in pages] == [1, 1, 1]
+            network.lose()
+            for page in pages:
+                page.click("#increment")
+            time.sleep(12)
+            network.mend()
+            time.sleep(BACK / 1000)
+            before = [int(page.inner_text("#count")) for page in pages]
+            assert all(number in {1, 2} for number in before)
+            assert [count(page) for page in pages] == [number + 1 for number in before]
+            for page in pages:
+                page.context.close()
