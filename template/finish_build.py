@@ -2,10 +2,13 @@
 
 - The pages talk to the address that they were loaded from, so that one image serves any address on any port.
 - A worker that starts without compiling, as in production, knows every state and event of the pages.
-- `.web/build/routes.caddy` tells Caddy the paths of the app's own API and the routes with a parameter.
+- `.web/build/routes.caddy` tells Caddy the paths of the app's own API, the routes with a parameter and the scripts that
+  are written into the pages.
 - `robots.txt` names the sitemap.
 """
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -42,6 +45,7 @@ def finish_build(web: Path) -> None:
     (web / "build" / "routes.caddy").write_text(
         caddy_api(config.backend_path.rstrip("/"), list(api_patterns(asgi_app)))
         + caddy_pages(config.frontend_path.rstrip("/"), routes)
+        + caddy_scripts(static_dir)
     )
     if pages != static_dir:
         for file in pages.glob("404.html*"):
@@ -226,6 +230,27 @@ def caddy_pages(frontend_path: str, routes: list[str]) -> str:
     hidden = " ".join(frontend_path + file for file in files)
     start = f"redir / {frontend_path}/\n" if frontend_path else ""
     return f"@hidden path {hidden}\n@parameter {matcher}\n{start}"
+
+
+def caddy_scripts(static_dir: Path) -> str:
+    """Write for the Caddyfile which inline scripts each page has, as a Content-Security-Policy names them.
+
+    Args:
+        static_dir: The folder that Caddy serves.
+
+    Returns:
+        A part of a Caddyfile. A path that is not listed gets the page 404.html.
+    """
+    sources: dict[str, dict[str, None]] = {"default": {}}
+    for page in sorted(static_dir.rglob("*.html")):
+        path = "/" + page.relative_to(static_dir).as_posix().removesuffix(".html").removesuffix("index").strip("/")
+        scripts = re.findall(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", page.read_text(), re.DOTALL)
+        hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+        addresses = ["default"] if path == "/404" else [path, f"{path}/" if path != "/" else path]
+        for address in addresses:
+            sources.setdefault(address, {}).update(dict.fromkeys(f"'sha256-{value}'" for value in hashes))
+    lines = [f'\t{address} "{" ".join(hashes)}"\n' for address, hashes in sources.items()]
+    return f"map {{http.request.orig_uri.path}} {{inline_scripts}} {{\n{''.join(lines)}}}\n"
 
 
 def route_pattern(route: str) -> str:

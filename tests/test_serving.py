@@ -49,7 +49,10 @@ def test_a_visitor_uses_every_page(answers, project, page, redis_url, tmp_path):
         page.click("#send")
         link = page.locator("#uploaded a")
         expect(link).to_have_text(upload.name)
-        assert app.get(f"/_upload/{upload.name}")[2] == b"hello"
+        address = link.get_attribute("href")
+        status, headers, body = app.get(address.removeprefix(app.url))
+        assert (status, body) == (200, b"hello")
+        assert headers["content-security-policy"] == "default-src 'none'; sandbox"
         assert complaints == []
 
         assert page.goto(f"{app.url}/no/such/page").status == 404

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from front_end import copy
-from house import Served, get, until
+from house import Served, build, get, until
 from servers import SERVERS, TABLE
 from variants import STARTUPS
 
@@ -314,3 +314,38 @@ def test_an_app_that_ends_its_process_ends_the_start_with_the_reason(end, worker
         assert re.search(words, app.log), app.log
         assert app.log.count("\n") < 150
         until(lambda: app.members() == [], 2)
+
+
+BLOCKS = """
+
+import time
+
+
+@app.add_page
+def blocking():
+    return rx.el.button("block", id="block", on_click=Blocking.block)
+
+
+class Blocking(rx.State):
+    @rx.event
+    def block(self):
+        time.sleep(30)
+"""
+
+
+@EACH_SERVER
+def test_a_blocked_event_loop_is_named_and_ends_the_worker(server, project, page):
+    made = project({"server": server})
+    with (made / "my_reflex_app" / "my_reflex_app.py").open("a") as app_file:
+        app_file.write(BLOCKS.replace("@app.add_page\n", "").replace("class Blocking", "class Blocking", 1))
+        app_file.write('\n\napp.add_page(blocking, route="/blocking")\n')
+    build(made)
+    with Served(made, BLOCKED_SECONDS="5") as app:
+        page.goto(f"{app.ready().url}/blocking")
+        page.click("#block")
+        until(lambda: "has blocked the event loop for 5 s" in app.log, 15)
+        assert re.search(r"event_loop.py: block \(my_reflex_app.py, line \d+\)", app.log)
+        if server == "gunicorn":  # it starts another worker
+            until(lambda: answers(app, "/ping"), 10)
+        else:
+            assert app.ended(10) != 0

@@ -56,8 +56,9 @@ def test_the_next_revision_has_what_was_uploaded(cloud, google, page):
     page.set_input_files("#upload input[type=file]", FILE)
     page.click("#send")
     expect(page.locator("#uploaded")).to_have_text("tea.txt")
+    path = page.locator("#uploaded a").get_attribute("href").partition("/_upload/")[2]
     for address in addresses:
-        assert get(f"{address}/_upload/tea.txt")[2] == b"green"
+        assert get(f"{address}/_upload/{path}")[2] == b"green"
     checked = cloud.run("deploy/check", cwd=project)
     assert checked.returncode == 0, checked.stdout
     assert "the app may keep files in the bucket" in checked.stdout
