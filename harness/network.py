@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from typing import Self
 
 
@@ -88,7 +89,7 @@ class Pipe:
                 self.pass_on(target.sendall, data)
             self.pass_on(target.shutdown, socket.SHUT_WR)
 
-    def pass_on(self, action, *arguments: object) -> None:
+    def pass_on(self, action: Callable[..., object], *arguments: object) -> None:
         """Do it when the network works."""
         while not (working := self.working).wait(0.5):
             if working is not self.working:

@@ -15,6 +15,7 @@ from engine import built
 from google_cloud import REFUSALS, GoogleCloud
 from google_cloud.running import Google
 from history import commit
+from hostile import TRIED, tried
 from house import CACHE, build, install, must_run, only_once
 from playwright.sync_api import Browser, Page, sync_playwright
 from redis_server import redis_server
@@ -52,6 +53,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"Apps that were there before: {passed} of {passed + failed} as under `reflex run --env prod`"
         )
+    for line in tried():
+        terminalreporter.write_line(line)
     if UPDATES.exists():
         counts = [map(int, line.split()) for line in UPDATES.read_text().splitlines()]
         mine, lost, conflicts, needless = (sum(column) for column in zip(*counts, strict=True))
@@ -66,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         UPDATES.unlink(missing_ok=True)
         REFUSALS.unlink(missing_ok=True)
+        TRIED.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

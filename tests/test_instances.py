@@ -141,7 +141,8 @@ def test_an_open_tab_keeps_what_it_does_not_use(project, redis_url):
         await asyncio.sleep(9)
         return [*counts, count(await tab.click())]
 
-    with Served(made, REFLEX_REDIS_URL=redis_url, REFLEX_REDIS_TOKEN_EXPIRATION="6") as app:
+    settings = {"REFLEX_REDIS_URL": redis_url, "REFLEX_REDIS_TOKEN_EXPIRATION": "6"}
+    with Served(made, **settings) as app:
         assert wait(wait_and_click(app.ready().port)) == [1, 2]
 
 

@@ -1,4 +1,4 @@
-"""A network that loses what is sent: the tabs of a visitor, and Redis, are back without a reload, with what they had."""
+"""A network that loses what is sent: a visitor's tabs and Redis are back without a reload, with what they had."""
 
 import time
 

@@ -304,7 +304,7 @@ ENDS = {
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("end", ENDS)
 def test_an_app_that_ends_its_process_ends_the_start_with_the_reason(end, workers, server, project, redis_url):
-    """gunicorn and uvicorn would start another worker, on and on."""
+    """Gunicorn and uvicorn would start another worker, on and on."""
     made = project({"server": server, "state_store": "redis", "workers": workers}, built=True)
     code, words = ENDS[end]
     with (made / "my_reflex_app" / "state.py").open("a") as state:
