@@ -200,6 +200,14 @@ class Served:
         """List the processes of its session that still live, start.sh included."""
         return session(self.process.pid)
 
+    def mebibytes(self) -> float:
+        """Sum up the memory of those processes; what several share counts for each."""
+        pages = 0
+        for pid in self.members():
+            with contextlib.suppress(OSError):
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
     def pids(self, what: str) -> list[int]:
         """List the processes of its session whose command line has `what`, the oldest first."""
         found = []

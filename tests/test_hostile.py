@@ -5,7 +5,6 @@ import itertools
 import shutil
 import socket
 import time
-from pathlib import Path
 
 import pytest
 from client import Tab, wait
@@ -41,14 +40,14 @@ def app(request, render, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def unharmed(app):
     """Serve another visitor within a second afterwards, by the same processes, with hardly more memory."""
-    processes, memory = app.members(), mebibytes(app)
+    processes, memory = app.members(), app.mebibytes()
     yield
     started = time.monotonic()
     assert app.get("/")[0] == 200
     assert wait(visit(app.port)) == 1
     assert time.monotonic() - started < 1
     assert app.members() == processes
-    assert mebibytes(app) - memory < 100
+    assert app.mebibytes() - memory < 100
 
 
 async def visit(port):
@@ -57,15 +56,6 @@ async def visit(port):
     message = await tab.click()
     await tab.close()
     return int(message.partition('"count_rx_state_":')[2].partition("}")[0])
-
-
-def mebibytes(app):
-    """Sum up the memory of the app's processes."""
-    pages = 0
-    for pid in app.members():
-        with contextlib.suppress(OSError):
-            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages / 256
 
 
 def status(answer):

@@ -1,0 +1,110 @@
+"""Visitors come and go without a login, and leave no memory behind that an instance of 512 MiB could not spare."""
+
+import asyncio
+import re
+import threading
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from client import Tab, wait
+from house import Served
+from servers import SERVERS
+
+pytestmark = pytest.mark.slow
+
+EACH_SERVER = pytest.mark.parametrize("server", SERVERS)
+
+
+async def visit(port, times):
+    """Open so many tabs, 20 at a time, and leave."""
+    turns = asyncio.Semaphore(20)
+
+    async def once():
+        async with turns:
+            tab = await Tab.open(port)
+            await tab.close()
+
+    await asyncio.gather(*(once() for _ in range(times)))
+
+
+async def click(port, token=""):
+    """Open a tab, click, leave, and give its token and the number that it showed."""
+    tab = await Tab.open(port, token)
+    message = await tab.click()
+    await tab.close()
+    return tab.token, int(re.search(r'"count_rx_state_":(\d+)', message)[1])
+
+
+@EACH_SERVER
+def test_tabs_that_come_and_go_take_no_more_memory(server, project):
+    """Without a bound each visit takes some 24 KiB, and two files, for an hour."""
+    made = project({"server": server}, built=True)
+    with Served(made, CLOSED_TABS="100") as app:
+        wait(visit(app.ready().port, 2000))  # those of the last seconds are there in any case
+        before = app.mebibytes()
+        wait(visit(app.port, 2000))
+        assert app.mebibytes() - before < 2000 * 24 / 1024 / 2
+        assert re.search(r"dropped the state of \d+ closed tabs; 100 are kept", app.log)
+
+
+def test_a_visitor_who_has_clicked_is_the_last_to_be_forgotten(project):
+    made = project(built=True)
+    with Served(made, CLOSED_TABS="20") as app:
+        token, count = wait(click(app.ready().port))
+        assert count == 1
+        wait(visit(app.port, 200))
+        time.sleep(5)
+        assert wait(click(app.port, token)) == (token, 2)
+        time.sleep(12)  # Reflex may write a file late
+        assert len(list((made / ".states").iterdir())) < 200
+
+
+@EACH_SERVER
+def test_large_uploads_at_once_take_turns(server, project):
+    """20 at once of 30 MB would be more than the instance has: a few are taken at a time, the others wait."""
+    made = project({"server": server}, built=True)
+    with Served(made, MAX_BODY="32MB") as app:
+        tab = asyncio.run(opened(app.ready().port))
+        body = b"".join(
+            [
+                b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n',
+                b"a" * 30_000_000,
+                b"\r\n--x--\r\n",
+            ]
+        )
+        headers = {
+            "Content-Type": "multipart/form-data; boundary=x",
+            "Reflex-Client-Token": tab,
+            "Reflex-Event-Handler": "reflex___state____state.my_reflex_app___state____uploads.receive",
+        }
+
+        def upload(_):
+            request = urllib.request.Request(f"{app.url}/_upload", body, headers, method="POST")
+            with urllib.request.urlopen(request, timeout=90) as answer:
+                return answer.status
+
+        most, done = [app.mebibytes()], threading.Event()
+
+        def watch():
+            while not done.wait(0.05):
+                most.append(app.mebibytes())
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        with ThreadPoolExecutor(20) as pool:
+            assert list(pool.map(upload, range(20))) == [200] * 20
+        done.set()
+        watching.join()
+        assert max(most) - most[0] < 350, most
+        started = time.monotonic()
+        assert wait(click(app.port))[1] == 1
+        assert time.monotonic() - started < 1
+
+
+async def opened(port):
+    """Open a tab and give its token."""
+    tab = await Tab.open(port)
+    await tab.close()
+    return tab.token
