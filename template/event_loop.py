@@ -1,8 +1,8 @@
 """Ends a worker whose event loop is blocked, and says what blocks it.
 
 Everything that a worker does for its visitors takes turns in one event loop. A handler that computes for minutes,
-or waits for something without `await`, stops all of them. Each server would keep such a worker, but for gunicorn, which
-does not say why it ends it; Cloud Run's liveness probe notices after a minute or two.
+or waits for something without `await`, stops all of them. Most servers would keep such a worker, none says what blocks
+it, and Cloud Run's liveness probe notices after a minute or two.
 """
 
 import asyncio
