@@ -8,41 +8,28 @@ Here the container is paused: its processes stand still, and the clock goes on.
 import contextlib
 import socket
 import threading
-from typing import Self
 
 from engine import Container, docker
+from network import Relay
 
 
-class FrontEnd:
+class FrontEnd(Relay):
     """An address that passes connections on to a container, and pauses it while there are none."""
 
     def __init__(self, container: Container) -> None:
         """Take a container that has started: until its port opens, Cloud Run gives it CPU."""
+        super().__init__()
         self.container = container
         self.open = 0
         self.paused = False
         self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
         self.url = f"http://localhost:{self.port}"
-
-    def __enter__(self) -> Self:
-        """Start to take connections."""
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Stop, and let the container go on, so that it can be removed."""
-        self.listener.close()
+        super().__exit__()
         with self.lock:
             self.resume()
-
-    def accept(self) -> None:
-        """Serve each connection in a thread of its own."""
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                visitor, _ = self.listener.accept()
-                threading.Thread(target=self.serve, args=(visitor,), daemon=True).start()
 
     def serve(self, visitor: socket.socket) -> None:
         """Pass on what one visitor and the container say to each other, until either is done."""

@@ -1,13 +1,44 @@
 """A network that loses what is sent, between a client and a server of this machine."""
 
 import contextlib
+import re
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Self
 
 
-class Network:
+class Relay(ABC):
+    """An address of this machine that serves each connection in a thread of its own."""
+
+    def __init__(self) -> None:
+        """Listen on a free port."""
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = self.listener.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        """Start to take connections."""
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take no more."""
+        self.listener.close()
+
+    def accept(self) -> None:
+        """Take connections until it is closed."""
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    @abstractmethod
+    def serve(self, client: socket.socket) -> None:
+        """Serve one connection."""
+
+
+class Network(Relay):
     """An address that passes connections on to a port, until it loses what is sent over them.
 
     Connections stay open meanwhile, as on a real network: nobody is told. What was lost arrives after `mend`, as TCP
@@ -16,34 +47,27 @@ class Network:
 
     def __init__(self, port: int) -> None:
         """Listen for connections that are meant for a port."""
+        super().__init__()
         self.target = port
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"  # a page from localhost does not notice that it is offline
         self.working = threading.Event()
         self.working.set()
         self.pipes: list[Pipe] = []
 
-    def __enter__(self) -> Self:
-        """Start to take connections."""
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
+    @classmethod
+    def to(cls, url: str) -> tuple[Self, str]:
+        """Stand between an app and a Redis; also give the address of the Redis that leads through it."""
+        network = cls(int(re.search(r":(\d+)/", url)[1]))
+        return network, url.replace(f":{network.target}/", f":{network.port}/")
 
     def __exit__(self, *_: object) -> None:
         """Close all connections."""
-        self.listener.close()
+        super().__exit__()
         for pipe in self.pipes:
             pipe.working.set()
             for end in pipe.ends:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
-
-    def accept(self) -> None:
-        """Pass connections on."""
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def serve(self, client: socket.socket) -> None:
         """Pass on what the two ends of a connection say, until both are done."""

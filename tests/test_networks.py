@@ -76,9 +76,9 @@ def test_a_duplicated_tab_still_has_a_state_of_its_own(kept, browser, project, s
 @pytest.mark.parametrize("server", SERVERS)
 def test_tabs_work_after_redis_was_silent(server, browser, project, tmp_path):
     made = project({"server": server, "state_store": "redis"}, built=True)
-    with redis_server(tmp_path) as url, Network(int(url.rpartition(":")[2].partition("/")[0])) as network:
-        through = url.replace(url.rpartition(":")[2].partition("/")[0], str(network.port))
-        with Served(made, REFLEX_REDIS_URL=through) as app:
+    with redis_server(tmp_path) as redis_url:
+        network, url = Network.to(redis_url)
+        with network, Served(made, REFLEX_REDIS_URL=url) as app:
             pages = [open_tab(browser, app.ready().url) for _ in range(3)]
             assert [count(page) for page in pages] == [1, 1, 1]
             network.lose()

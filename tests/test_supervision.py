@@ -1,16 +1,14 @@
 """start.sh is the only supervisor: it ends when it should, soon, with a reason, and leaves nothing behind."""
 
-import contextlib
 import os
 import re
 import signal
 import socket
-import threading
 import time
 
 import pytest
-from front_end import copy
 from house import Served, build, get, until
+from network import Network
 from servers import SERVERS, TABLE
 from variants import STARTUPS
 
@@ -133,28 +131,13 @@ def test_a_missing_redis_is_named(server, project):
         until(lambda: app.members() == [], 2)
 
 
-class LateRedis:
-    """An address that takes connections and says nothing, and then passes them on to a real Redis."""
-
-    def __init__(self, redis_url):
-        """Begin to take connections."""
-        self.real = int(redis_url.rpartition(":")[2].partition("/")[0])
-        self.awake = threading.Event()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
-
-    def serve(self, client):
-        self.awake.wait(60)
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.real)) as redis:
-            threading.Thread(target=copy, args=(redis, client), daemon=True).start()
-            copy(client, redis)
+@pytest.fixture
+def silent(redis_url):
+    """Have an address that takes connections and says nothing, and then passes them on to a real Redis."""
+    network, url = Network.to(redis_url)
+    network.lose()
+    with network:
+        yield network, url
 
 
 def waits(app, server):
@@ -166,22 +149,20 @@ def waits(app, server):
 
 
 @EACH_SERVER
-def test_a_redis_that_answers_late_is_waited_for(server, project, redis_url):
+def test_a_redis_that_answers_late_is_waited_for(server, project, silent):
     """An instance's first connection to its network may take a minute or more: Cloud Run, Direct VPC, limitations."""
-    late = LateRedis(redis_url)
-    with Served(project({"server": server, "state_store": "redis"}, built=True), REFLEX_REDIS_URL=late.url) as app:
+    network, url = silent
+    with Served(project({"server": server, "state_store": "redis"}, built=True), REFLEX_REDIS_URL=url) as app:
         waits(app, server)
-        late.awake.set()
+        network.mend()
         app.ready(30)
         assert app.get("/ping")[0] == 200
-    late.listener.close()
 
 
 @EACH_SERVER
-def test_a_redis_that_never_answers_ends_the_start_with_the_reason(server, project, redis_url):
-    silent = LateRedis(redis_url)
+def test_a_redis_that_never_answers_ends_the_start_with_the_reason(server, project, silent):
     made = project({"server": server, "state_store": "redis"}, built=True)
-    with Served(made, REFLEX_REDIS_URL=silent.url, STARTUP_SECONDS="12") as app:
+    with Served(made, REFLEX_REDIS_URL=silent[1], STARTUP_SECONDS="12") as app:
         assert app.ended(25) != 0
         if server == "reflex":  # its own check, before it starts a worker, waits without an end
             assert "is there a Redis at REFLEX_REDIS_URL" in app.log
@@ -189,18 +170,15 @@ def test_a_redis_that_never_answers_ends_the_start_with_the_reason(server, proje
             reason = r"Redis does not answer at redis://127.0.0.1:\d+/0 \(REFLEX_REDIS_URL\): \w"
             assert re.search(reason, app.log), app.log
         until(lambda: app.members() == [], 2)
-    silent.listener.close()
 
 
 @EACH_SERVER
-def test_a_stop_while_it_waits_for_redis_is_passed_on(server, project, redis_url):
-    silent = LateRedis(redis_url)
-    with Served(project({"server": server, "state_store": "redis"}, built=True), REFLEX_REDIS_URL=silent.url) as app:
+def test_a_stop_while_it_waits_for_redis_is_passed_on(server, project, silent):
+    with Served(project({"server": server, "state_store": "redis"}, built=True), REFLEX_REDIS_URL=silent[1]) as app:
         waits(app, server)
         app.process.terminate()
         app.ended(10)
         until(lambda: app.members() == [], 2)
-    silent.listener.close()
 
 
 @pytest.mark.parametrize("seconds", [0.02 * step for step in range(12)])
