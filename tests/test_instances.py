@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import threading
 import time
 import uuid
 
@@ -149,23 +150,28 @@ def test_an_open_tab_keeps_what_it_does_not_use(project, redis_url):
 def test_instances_know_each_others_tabs_after_redis_was_away(project, tmp_path):
     made = project({"state_store": "redis", "max_instances": 2}, built=True)
     server = (tmp_path, free_port(), "--appendonly", "yes", "--appendfsync", "always")
-    tab = None
 
     async def copy_and_click():
         copied = await click(other.port, tab.token)
         return copied, count(await tab.click())
 
+    # A loop for as long as the tab is open, in a thread: this one may have a loop already.
     loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+
+    def do(work):
+        return asyncio.run_coroutine_threadsafe(work, loop).result(30)
+
     with contextlib.ExitStack() as apps:
         with redis_server(*server) as url:
             one, other = (apps.enter_context(Served(made, REFLEX_REDIS_URL=url)) for _ in range(2))
             one.ready()
             other.ready()
-            tab = loop.run_until_complete(Tab.open(one.port))
-            assert count(loop.run_until_complete(tab.click())) == 1
+            tab = do(Tab.open(one.port))
+            assert count(do(tab.click())) == 1
         time.sleep(9)  # Reflex stops to listen after 5 errors, one a second
         with redis_server(*server):
             until(lambda: "listeners again" in one.log, 10)
             time.sleep(5)
-            assert loop.run_until_complete(copy_and_click()) == (1, 2)
-    loop.close()
+            assert do(copy_and_click()) == (1, 2)
+    loop.call_soon_threadsafe(loop.stop)
