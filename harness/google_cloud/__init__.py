@@ -178,6 +178,9 @@ class GoogleCloud:
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
             "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
+            # `gcloud storage` would start processes and threads of its own for one small request.
+            "CLOUDSDK_STORAGE_PROCESS_COUNT": "1",
+            "CLOUDSDK_STORAGE_THREAD_COUNT": "1",
             "http_proxy": f"http://{self.address}",
             "https_proxy": f"http://{self.address}",
             "PATH": fast_gcloud(),
