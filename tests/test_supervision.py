@@ -32,11 +32,14 @@ def test_a_stop_is_passed_on(server, sent, project):
 
 @EACH_SERVER
 def test_a_stop_during_the_start_is_passed_on(server, project):
-    with Served(project({"server": server, "startup": "backend-first"}, built=True)) as app:
-        until(lambda: app.pids(BACKEND[server]), 10)
-        app.process.terminate()
-        assert app.ended(10) == 0
-        until(lambda: app.members() == [], 2)
+    made = project({"server": server, "startup": "backend-first"}, built=True)
+    for seconds in (0, 0.1, 0.2, 0.3, 0.4):  # while the app is imported
+        with Served(made) as app:
+            until(lambda app=app: app.pids(BACKEND[server]), 10)
+            time.sleep(seconds)
+            app.process.terminate()
+            assert app.ended(10) == 0, app.log
+            until(lambda app=app: app.members() == [], 2)
 
 
 @EACH_SERVER
