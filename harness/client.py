@@ -36,7 +36,9 @@ class Tab:
         self.token = token
 
     @classmethod
-    async def open(cls, port: int, token: str = "", path: str = "/", *, loaded: bool = True) -> Self:
+    async def open(
+        cls, port: int, token: str = "", path: str = "/", *, loaded: bool = True, headers: dict[str, str] | None = None
+    ) -> Self:
         """Connect, and have the state sent: of a new tab, or of the one that has the token, and what its page loads.
 
         Args:
@@ -44,6 +46,7 @@ class Tab:
             token: The tab's, if it was there before.
             path: The page's.
             loaded: Whether the page was just loaded; otherwise it comes back after it has lost its connection.
+            headers: What the connection's request has besides.
 
         Raises:
             OSError, WebSocketException, TimeoutError: If the server is not ready.
@@ -51,7 +54,8 @@ class Tab:
         token = token or str(uuid.uuid4())
         address = f"ws://localhost:{port}/_event/?token={token}&EIO=4&transport=websocket"
         # It offers compression, as a browser does; whether it is used is the server's choice.
-        opened = await connect(address, max_size=None, compression="deflate", ping_interval=None, open_timeout=60)
+        options = {"max_size": None, "compression": "deflate", "ping_interval": None, "open_timeout": 60}
+        opened = await connect(address, additional_headers=headers, **options)
         tab = cls(opened, token)
         event = HYDRATE | {"router_data": {"pathname": path, "query": {}, "asPath": path}}
         if loaded:

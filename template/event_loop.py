@@ -6,7 +6,7 @@ it, and Cloud Run's liveness probe notices after a minute or two.
 """
 
 import asyncio
-import faulthandler
+import logging
 import os
 import sys
 import threading
@@ -14,6 +14,7 @@ import time
 import traceback
 from pathlib import Path
 
+import log_lines
 import reflex as rx
 
 BLOCKED_SECONDS = int(os.environ.get("BLOCKED_SECONDS", "50"))
@@ -54,14 +55,12 @@ def watch(loop: asyncio.AbstractEventLoop, thread: int) -> None:
         time.sleep(TICK)
         waiting = 0 if answered.is_set() else waiting + TICK
         if waiting >= BLOCKED_SECONDS:
-            frames = traceback.extract_stack(sys._current_frames()[thread])
-            print(
-                f"event_loop.py: {culprit(frames)} has blocked the event loop for {waiting} s (BLOCKED_SECONDS);"
-                " this worker ends. All stacks:",
-                file=sys.stderr,
-                flush=True,
-            )
-            faulthandler.dump_traceback(all_threads=True)
+            stacks = sys._current_frames()
+            name = culprit(traceback.extract_stack(stacks[thread]))
+            said = [f"{name} has blocked the event loop for {waiting} s (BLOCKED_SECONDS); this worker ends. All stacks:"]
+            for number, frame in stacks.items():
+                said += [f"Thread {number}:", *(line.rstrip() for line in traceback.format_stack(frame))]
+            log_lines.write(logging.CRITICAL, "event_loop", "\n".join(said))
             os._exit(1)
 
 

@@ -86,7 +86,10 @@ class TestFirstDeployment:
         assert container["livenessProbe"]["httpGet"]["path"] == "/ping"
         assert container["livenessProbe"]["initialDelaySeconds"] == 240, "as long as STARTUP_SECONDS may be"
         assert "startupProbe" not in container, "a visitor who wakes an instance would wait for Python"
-        assert container["env"] == [{"name": "REGION", "value": REGION}]
+        assert {each["name"]: each["value"] for each in container["env"]} == {
+            "REGION": REGION,
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+        }
         assert not any("vpc" in note or "network" in note for note in notes)
         assert [target.get("tag") for target in service["spec"]["traffic"] if target.get("tag")] == ["b0123abcd"]
 
@@ -338,7 +341,8 @@ class TestConfiguration:
         (made / "deploy/env.yaml").write_text("# nothing\n")
         (made / "deploy/secrets.yaml").write_text("")
         candidate(cloud, made, "22222222")
-        assert [entry["name"] for entry in template(cloud)["spec"]["containers"][0]["env"]] == ["REGION"]
+        names = [entry["name"] for entry in template(cloud)["spec"]["containers"][0]["env"]]
+        assert names == ["REGION", "GOOGLE_CLOUD_PROJECT"]
 
     def test_a_missing_secret_stops_the_deployment_with_its_name(self, cloud, ready):
         made = ready()

@@ -280,7 +280,7 @@ def answers(app, path):
 
 ENDS = {
     "exit": ("import sys\nsys.exit(0)\n", r"status|ended before it had loaded"),
-    "crash": ("import ctypes\nctypes.string_at(0)\n", "SEGV|Segmentation|signal"),
+    "crash": ("import ctypes\nctypes.string_at(0)\n", "SEGV|Segmentation"),
 }
 
 
@@ -296,7 +296,7 @@ def test_an_app_that_ends_its_process_ends_the_start_with_the_reason(end, worker
     with Served(made, REFLEX_REDIS_URL=redis_url) as app:
         assert app.ended(5) != 0
         assert re.search(words, app.log), app.log
-        assert app.log.count("\n") < 150
+        assert app.log.count("\n") < 600  # uvicorn tries again for some seconds, and each crash says where it was
         until(lambda: app.members() == [], 2)
 
 
@@ -328,7 +328,7 @@ def test_a_blocked_event_loop_is_named_and_ends_the_worker(server, project, page
         page.goto(f"{app.ready().url}/blocking")
         page.click("#block")
         until(lambda: "has blocked the event loop for 5 s" in app.log, 15)
-        assert re.search(r"event_loop.py: block \(my_reflex_app.py, line \d+\)", app.log)
+        assert re.search(r"event_loop: block \(my_reflex_app.py, line \d+\)", app.log)
         if server == "gunicorn":  # it starts another worker
             until(lambda: answers(app, "/ping"), 10)
         else:
