@@ -14,8 +14,9 @@ import time
 import traceback
 from pathlib import Path
 
-import log_lines
 import reflex as rx
+
+import log_lines
 
 BLOCKED_SECONDS = int(os.environ.get("BLOCKED_SECONDS", "50"))
 """How long the loop may be blocked. Work that takes longer belongs into a background event or `rx.run_in_thread`."""
@@ -57,7 +58,7 @@ def watch(loop: asyncio.AbstractEventLoop, thread: int) -> None:
         if waiting >= BLOCKED_SECONDS:
             stacks = sys._current_frames()
             name = culprit(traceback.extract_stack(stacks[thread]))
-            said = [f"{name} has blocked the event loop for {waiting} s (BLOCKED_SECONDS); this worker ends. All stacks:"]
+            said = [f"{name} has blocked the event loop for {waiting} s (BLOCKED_SECONDS); the worker ends. Its stacks:"]
             for number, frame in stacks.items():
                 said += [f"Thread {number}:", *(line.rstrip() for line in traceback.format_stack(frame))]
             log_lines.write(logging.CRITICAL, "event_loop", "\n".join(said))
