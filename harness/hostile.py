@@ -164,4 +164,5 @@ def tried() -> Iterator[str]:
         kinds = counts.setdefault(server, {})
         kinds[what] = kinds.get(what, 0) + int(number)
     for server, kinds in sorted(counts.items()):
-        yield f"Hostile visitors, {server}: " + ", ".join(f"{number} {what}" for what, number in sorted(kinds.items()))
+        who = server if server == "answers" else f"visitors, {server}"
+        yield f"Hostile {who}: " + ", ".join(f"{number} {what}" for what, number in sorted(kinds.items()))

@@ -58,7 +58,7 @@ def watch(loop: asyncio.AbstractEventLoop, thread: int) -> None:
         if waiting >= BLOCKED_SECONDS:
             stacks = sys._current_frames()
             name = culprit(traceback.extract_stack(stacks[thread]))
-            said = [f"{name} has blocked the event loop for {waiting} s (BLOCKED_SECONDS); the worker ends. Its stacks:"]
+            said = [f"{name} has blocked the event loop for {waiting} s (BLOCKED_SECONDS): the worker ends. Stacks:"]
             for number, frame in stacks.items():
                 said += [f"Thread {number}:", *(line.rstrip() for line in traceback.format_stack(frame))]
             log_lines.write(logging.CRITICAL, "event_loop", "\n".join(said))
