@@ -9,13 +9,22 @@ from house import free_port, run, until
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path, port: int = 0, *options: str) -> Iterator[str]:
-    """Run a Redis on a port, or on a free one, in a folder, and give its address."""
+def redis_server(folder: Path, port: int = 0, *options: str, password: str = "") -> Iterator[str]:
+    """Run a Redis on a port, or on a free one, in a folder, and give its address.
+
+    Args:
+        folder: Where it runs.
+        port: Its port; 0 for a free one.
+        options: On its command line besides.
+        password: What it asks for.
+    """
     port = port or free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
     server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     try:
-        until(lambda: run("redis-cli", "-p", str(port), "ping", cwd=folder).stdout.strip() == "PONG", 30)
+        ping = ("redis-cli", "-p", str(port), "ping")
+        login = {"REDISCLI_AUTH": password} if password else {}
+        until(lambda: run(*ping, cwd=folder, **login).stdout.strip() == "PONG", 30)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         server.terminate()

@@ -10,7 +10,7 @@ from variants import COMBINATIONS, VARIANTS, name
 SHELL = {
     "start.sh": ["environment.sh"],
     "environment.sh": [],
-    **{f"scripts/{name}": [] for name in ("bootstrap", "build", "dev", "serve", "test", "lock", "ci")},
+    **{f"scripts/{name}": [] for name in ("bootstrap", "build", "dev", "serve", "test", "lock", "ci", "audit")},
     **{f"deploy/{name}": ["deploy/lib/common.sh"] for name in ("setup", "now", "check", "teardown")},
     **{
         f"deploy/build/{name}": ["deploy/lib/common.sh", "deploy/build/revision.sh"]
@@ -73,6 +73,7 @@ class TestProject:
             "deploy/secrets.yaml",
         ):
             passes(render(answers), YAMLLINT, [file])
+        passes(render(answers), ["check-jsonschema", "--builtin-schema", "vendor.compose-spec"], ["compose.yaml"])
 
 
 @pytest.mark.slow
