@@ -1,6 +1,7 @@
 """A network that loses what is sent, between a client and a server of this machine."""
 
 import contextlib
+import random
 import re
 import socket
 import threading
@@ -36,6 +37,36 @@ class Relay(ABC):
     @abstractmethod
     def serve(self, client: socket.socket) -> None:
         """Serve one connection."""
+
+
+class Balancer(Relay):
+    """An address that passes each connection on to any of several ports, as a front end without affinity."""
+
+    def __init__(self, ports: list[int]) -> None:
+        """Listen for connections that are meant for one of some ports, which may be changed later."""
+        super().__init__()
+        self.ports = ports
+
+    def serve(self, client: socket.socket) -> None:
+        """Pass a connection on until either side ends it."""
+        try:
+            server = socket.create_connection(("127.0.0.1", random.choice(self.ports)), timeout=10)  # noqa: S311
+        except (OSError, IndexError):
+            client.close()
+            return
+        server.settimeout(None)
+        threading.Thread(target=self.copy, args=(server, client), daemon=True).start()
+        self.copy(client, server)
+
+    @staticmethod
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        """Pass on what comes from one side; when it ends, end both."""
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 class Network(Relay):
