@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import time
 import uuid
 
 import pytest
-from client import Tab, wait
+from client import INCREMENT, Tab, wait
 from house import Served, free_port, until
 from redis_server import redis_server
 from variants import SERVERS
@@ -104,6 +105,48 @@ def test_a_killed_worker_leaves_its_open_tabs_to_the_next(project, redis_url):
         _, worker = app.pids("gunicorn")
         token = wait(click_twice_and_kill(app, lambda: [worker]))
         assert wait(click(app.port, token)) in GOES_ON
+
+
+def test_an_instance_does_not_hear_what_another_does(project, redis_url):
+    """Otherwise all instances together could do no more events than one can hear of."""
+    made = project({"state_store": "redis", "max_instances": 2}, built=True)
+
+    async def work(port):
+        tabs = [await Tab.open(port) for _ in range(10)]
+        await asyncio.gather(*(clicks(tab, 200) for tab in tabs))
+
+    async def clicks(tab, times):
+        for _ in range(times):
+            await tab.click()
+
+    with Served(made, REFLEX_REDIS_URL=redis_url) as one, Served(made, REFLEX_REDIS_URL=redis_url) as other:
+        one.ready()
+        wait(click(other.ready().port, ""))  # it listens from its first tab on
+        before = other.cpu_seconds()
+        wait(work(one.port))
+        assert other.cpu_seconds() - before < 2000 * 0.0001  # 0.22 ms for each event before
+
+
+def test_events_of_two_instances_for_one_tab_take_turns(two):
+    """Each waits until the other has given the lock back, and hears of it at once."""
+
+    async def both():
+        tabs = [await Tab.open(two[0].port)]
+        tabs.append(await Tab.open(two[1].port, tabs[0].token, loaded=False))
+        started = time.monotonic()
+        for number in range(30):
+            await send(tabs[number % 2])
+            await send(tabs[1 - number % 2])
+        while count(message := await tabs[1].click()) < 61:  # what the first was sent may still be on its way
+            assert time.monotonic() - started < 10, message
+        return time.monotonic() - started
+
+    assert wait(both()) < 10
+
+
+async def send(tab):
+    """Press the button and do not wait."""
+    await tab.socket.send("42/_event," + json.dumps(["event", INCREMENT]))
 
 
 def test_a_copy_of_an_open_tab_has_a_state_of_its_own(two):
