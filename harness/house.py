@@ -208,15 +208,6 @@ class Served:
                 pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
-    def cpu_seconds(self) -> float:
-        """Sum up the CPU time that those processes have used (proc_pid_stat(5), fields 14 and 15)."""
-        ticks = 0
-        for pid in self.members():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
     def pids(self, what: str) -> list[int]:
         """List the processes of its session whose command line has `what`, the oldest first."""
         found = []
