@@ -140,27 +140,46 @@ def upload(port, token):
     return time.monotonic() - started
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_an_instance_hears_of_a_lock_only_while_it_waits_for_it(server, project, redis_url):
-    """Otherwise each hears of every event of every other, and all together can do no more than one can hear of."""
-    made = project({"server": server, "state_store": "redis", "max_instances": 2})
+@pytest.fixture(params=SERVERS)
+def slow_project(request, project):
+    """Have a project with an event that holds the lock of its tab for a second."""
+    made = project({"server": request.param, "state_store": "redis", "max_instances": 2})
     with (made / "my_reflex_app/my_reflex_app.py").open("a") as app_file:
         app_file.write("\n\nimport asyncio\n" + SLOW)
     build(made)
+    return made
 
-    async def wait_for_the_other(one, other):
-        tab = await Tab.open(one)
-        await tab.socket.send("42/_event," + json.dumps(["event", WORK]))
-        await asyncio.sleep(0.3)
-        return await asyncio.to_thread(upload, other, tab.token)
 
-    with Served(made, REFLEX_REDIS_URL=redis_url) as one, Served(made, REFLEX_REDIS_URL=redis_url) as other:
+async def wait_for_the_other(one, other):
+    """Have an instance wait for the lock of a tab that another has, and give the seconds."""
+    tab = await Tab.open(one)
+    await tab.socket.send("42/_event," + json.dumps(["event", WORK]))
+    await asyncio.sleep(0.3)
+    return await asyncio.to_thread(upload, other, tab.token)
+
+
+def test_an_instance_hears_of_a_lock_only_while_it_waits_for_it(slow_project, redis_url):
+    """Otherwise each hears of every event of every other, and all together can do no more than one can hear of."""
+    with contextlib.ExitStack() as stack:
+        apps = [stack.enter_context(Served(slow_project, REFLEX_REDIS_URL=redis_url)) for _ in range(2)]
+        one, other = (app.ready().port for app in apps)
         for _ in range(3):
-            assert 0.3 < wait(wait_for_the_other(one.ready().port, other.ready().port)) < 3  # without notice: 10 s
+            assert 0.3 < wait(wait_for_the_other(one, other)) < 3  # without a notice: 10 s
         # With Reflex's own pattern for all locks a listener has two.
-        listeners = run("redis-cli", "-u", redis_url, "client", "list", "type", "pubsub", cwd=made).stdout
+        listeners = run("redis-cli", "-u", redis_url, "client", "list", "type", "pubsub", cwd=slow_project).stdout
         assert " psub=1 " in listeners
         assert " psub=2 " not in listeners
+
+
+def test_without_notices_an_event_that_waits_for_another_instance_waits_longer(slow_project, tmp_path):
+    """Some hosted Redis have no CONFIG, and so tell of no lock: such an event, which is rare, tries again after 10 s."""
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(redis_server(tmp_path, 0, "--rename-command", "CONFIG", ""))
+        apps = [stack.enter_context(Served(slow_project, REFLEX_REDIS_URL=url)) for _ in range(2)]
+        one, other = (app.ready().port for app in apps)
+        token = str(uuid.uuid4())
+        assert [wait(click(port, token)) for port in (one, other, one)] == [1, 2, 3]
+        assert 0.3 < wait(wait_for_the_other(one, other)) < 13
 
 
 def test_a_copy_of_an_open_tab_has_a_state_of_its_own(two):

@@ -67,28 +67,6 @@ def test_tls_and_a_password(certificate, project, tmp_path):
             assert quoted not in app.log
 
 
-def test_without_notices_of_keys(project, tmp_path):
-    """Some hosted Redis have no CONFIG: two instances that want the same state at once go on all the same."""
-    made = project(REDIS, built=True)
-
-    async def both(one, other):
-        tab = await Tab.open(one)
-        again = await Tab.open(other, tab.token, loaded=False)
-        send = '42/_event,["event",' + json.dumps(INCREMENT) + "]"
-        for _ in range(10):
-            await asyncio.gather(tab.socket.send(send), again.socket.send(send))
-        await asyncio.sleep(3)
-        last = count(await again.click())
-        await tab.close()
-        await again.close()
-        return last
-
-    with redis_server(tmp_path, 0, "--rename-command", "CONFIG", "") as url, contextlib.ExitStack() as apps:
-        one, other = (apps.enter_context(Served(made, REFLEX_REDIS_URL=url)) for _ in range(2))
-        # What the taken-over connection sends is dropped or counted, and what the other sends is counted.
-        assert wait(both(one.ready().port, other.ready().port)) >= 11
-
-
 def test_a_full_redis_that_removes_states_is_noticed(project, tmp_path):
     made = project(REDIS, built=True)
     full = ("--maxmemory", "4mb", "--maxmemory-policy", "volatile-lru")
