@@ -172,7 +172,7 @@ def test_an_instance_hears_of_a_lock_only_while_it_waits_for_it(slow_project, re
 
 
 def test_without_notices_an_event_that_waits_for_another_instance_waits_longer(slow_project, tmp_path):
-    """Some hosted Redis have no CONFIG, and so tell of no lock: such an event, which is rare, tries again after 10 s."""
+    """Some hosted Redis have no CONFIG and tell of no lock: such an event, which is rare, tries again after 10 s."""
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(redis_server(tmp_path, 0, "--rename-command", "CONFIG", ""))
         apps = [stack.enter_context(Served(slow_project, REFLEX_REDIS_URL=url)) for _ in range(2)]
