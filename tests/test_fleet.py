@@ -93,6 +93,24 @@ class Fleet:
         await asyncio.sleep(1)  # an event is answered before its state is written
 
 
+def test_all_tabs_of_an_instance_come_back_at_once(project, redis_url):
+    """A page has no jitter: it connects again at once, and so do all others."""
+    made = project({"state_store": "redis"}, built=True)
+
+    async def wave(port):
+        visitors = [Visitor(port) for _ in range(600)]
+        for visitor in visitors:
+            await visitor.connect(asyncio.get_running_loop().time() + 10)
+        for visitor in visitors:
+            visitor.tab.socket.transport.abort()
+        end = asyncio.get_running_loop().time() + 40
+        await asyncio.gather(*(visitor.connect(end) for visitor in visitors))
+
+    with Served(made, REFLEX_REDIS_URL=redis_url) as app:
+        wait(wave(app.ready().port))
+        assert "No connection available" not in app.log
+
+
 def test_a_killed_a_frozen_a_restarted_and_a_new_one(project, tmp_path):
     made = project({"state_store": "redis", "max_instances": INSTANCES}, built=True)
     server = (tmp_path, free_port(), "--appendonly", "yes", "--appendfsync", "always")
