@@ -1,6 +1,6 @@
 """Computes what so many open tabs take, from bench/results.json, and what happens when all of them come back at once.
 
-`python bench/scale.py` prints the tables of docs/scale.md; with `--measure` it first has 1,000 real tabs come back, in
+`scripts/scale` writes the tables of docs/scale.md; with `--measure` it first has 1,000 real tabs come back, in
 front of a real server, and keeps what it saw in bench/wave.json.
 """
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BENCH = Path(__file__).parent
+START, END = "<!-- tables -->\n", "<!-- /tables -->"
 WAVE = BENCH / "wave.json"
 DOCUMENT = BENCH.parent / "docs/scale.md"
 CONTENDER = "gunicorn, redis"
@@ -201,12 +202,13 @@ def tables() -> str:
 
 def main() -> None:
     """Do what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="bench/scale.py", description="Computes what open tabs take.")
+    parser = argparse.ArgumentParser(prog="scripts/scale", description="Computes what open tabs take.")
     parser.add_argument("--measure", action="store_true", help="have 1,000 real tabs come back first")
     if parser.parse_args().measure:
         commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
         WAVE.write_text(json.dumps(measure() | {"commit": commit.stdout.strip()}, indent=1) + "\n")
-    print(tables())
+    before, _, rest = DOCUMENT.read_text().partition(START)
+    DOCUMENT.write_text(before + START + tables() + END + rest.partition(END)[2])
 
 
 if __name__ == "__main__":
