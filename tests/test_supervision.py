@@ -7,6 +7,8 @@ import socket
 import time
 
 import pytest
+from client import Tab, wait
+from faults import fault
 from house import Served, build, get, until
 from network import Network
 from servers import SERVERS, TABLE
@@ -25,8 +27,9 @@ BACKEND = {name: row["process"] for name, row in TABLE.items()}
 def test_a_stop_is_passed_on(server, sent, project):
     with Served(project({"server": server}, built=True)) as app:
         app.ready()
-        app.process.send_signal(sent)
-        assert app.ended(10) == 0
+        with fault("a stop (SIGTERM)", server, "overlap", app):
+            app.process.send_signal(sent)
+            assert app.ended(10) == 0
         until(lambda: app.members() == [], 2)
 
 
@@ -37,8 +40,9 @@ def test_a_stop_during_the_start_is_passed_on(server, project):
         with Served(made) as app:
             until(lambda app=app: app.pids(BACKEND[server]), 10)
             time.sleep(seconds)
-            app.process.terminate()
-            assert app.ended(10) == 0, app.log
+            with fault("a stop while the app is imported", server, "backend-first", app):
+                app.process.terminate()
+                assert app.ended(10) == 0, app.log
             until(lambda app=app: app.members() == [], 2)
 
 
@@ -46,11 +50,13 @@ def test_a_stop_during_the_start_is_passed_on(server, project):
 @EACH_STARTUP
 def test_the_death_of_the_backend_ends_everything(server, startup, project):
     with Served(project({"server": server, "startup": startup}, built=True)) as app:
-        app.ready()
-        os.kill(app.pids(BACKEND[server])[0], signal.SIGKILL)
-        assert app.ended(5) != 0
+        tab = wait(Tab.open(app.ready().port))
+        with fault("the backend dies", server, startup, app, "the backend ended"):
+            os.kill(app.pids(BACKEND[server])[0], signal.SIGKILL)
+            assert app.ended(5) != 0
         assert "the backend ended" in app.log
         until(lambda: app.members() == [], 2)
+        assert tab  # it was open until now
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
@@ -71,8 +77,9 @@ def test_gunicorn_replaces_a_worker_that(sent, project):
 def test_the_death_of_caddy_ends_everything(server, startup, project):
     with Served(project({"server": server, "startup": startup}, built=True)) as app:
         app.ready()
-        os.kill(app.pids("caddy run")[0], signal.SIGKILL)
-        assert app.ended(5) != 0
+        with fault("Caddy dies", server, startup, app, "the caddy ended"):
+            os.kill(app.pids("caddy run")[0], signal.SIGKILL)
+            assert app.ended(5) != 0
         assert "the caddy ended" in app.log
         until(lambda: app.members() == [], 2)
 
@@ -84,7 +91,8 @@ def test_a_mistake_in_the_app_is_named(server, startup, project):
     with (made / "my_reflex_app" / "state.py").open("a") as state:
         state.write("def broken(:\n")
     with Served(made) as app:
-        assert app.ended(10) != 0
+        with fault("a mistake in the app", server, startup, app, "SyntaxError"):
+            assert app.ended(10) != 0
         assert "SyntaxError" in app.log
         assert "state.py" in app.log
         until(lambda: app.members() == [], 2)
@@ -109,7 +117,8 @@ def test_a_taken_port_of_the_backend_is_named(server, project):
         taken.listen()
         port = taken.getsockname()[1]
         with Served(made, BACKEND_PORT=str(port)) as app:
-            assert app.ended(15) != 0
+            with fault("the port of the backend is taken", server, "overlap", app, "(?i)in use"):
+                assert app.ended(15) != 0
             assert "in use" in app.log.lower()
 
 
@@ -127,7 +136,8 @@ def test_a_taken_port_of_caddy_is_named(project):
 def test_a_missing_redis_is_named(server, project):
     made = project({"server": server, "state_store": "redis"}, built=True)
     with Served(made, REFLEX_REDIS_URL="redis://:secret@127.0.0.1:1/0") as app:
-        assert app.ended(15) != 0
+        with fault("no Redis at the start", server, "overlap", app, "Redis does not answer"):
+            assert app.ended(15) != 0
         assert "Redis" in app.log
         assert "127.0.0.1:1" in app.log
         assert "secret" not in app.log
@@ -293,8 +303,10 @@ def test_an_app_that_ends_its_process_ends_the_start_with_the_reason(end, worker
     code, words = ENDS[end]
     with (made / "my_reflex_app" / "state.py").open("a") as state:
         state.write(code)
+    what = {"exit": "ends its process", "crash": "crashes"}[end]
     with Served(made, REFLEX_REDIS_URL=redis_url) as app:
-        assert app.ended(5) != 0
+        with fault(f"the app {what} while it is imported", server, f"overlap, {workers} workers", app, words):
+            assert app.ended(5) != 0
         assert re.search(words, app.log), app.log
         assert app.log.count("\n") < 600  # uvicorn tries again for some seconds, and each crash says where it was
         until(lambda: app.members() == [], 2)
@@ -326,10 +338,12 @@ def test_a_blocked_event_loop_is_named_and_ends_the_worker(server, project, page
     build(made)
     with Served(made, BLOCKED_SECONDS="5") as app:
         page.goto(f"{app.ready().url}/blocking")
-        page.click("#block")
-        until(lambda: "has blocked the event loop for 5 s" in app.log, 15)
+        what = "a handler blocks the event loop for 5 s (the limit was set to that)"
+        with fault(what, server, "overlap", app, "has blocked the event loop"):
+            page.click("#block")
+            until(lambda: "has blocked the event loop for 5 s" in app.log, 15)
+            if server == "gunicorn":  # it starts another worker
+                until(lambda: answers(app, "/ping"), 10)
+            else:
+                assert app.ended(10) != 0
         assert re.search(r"event_loop: block \(my_reflex_app.py, line \d+\)", app.log)
-        if server == "gunicorn":  # it starts another worker
-            until(lambda: answers(app, "/ping"), 10)
-        else:
-            assert app.ended(10) != 0
