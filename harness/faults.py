@@ -13,10 +13,16 @@ ROWS = CACHE / "faults"
 DOCUMENT = ROOT / "docs/faults.md"
 FAULTS = {
     "the backend dies": ("the tab says that it has no connection, and is back at the next instance", "state on disk"),
-    "Caddy dies": ("the same", "state on disk"),
+    "Caddy dies": ("the tab says that it has no connection, and is back at the next instance", "state on disk"),
     "a mistake in the app": ("nothing: a build's trial fails before traffic; the old revision serves", "nothing"),
-    "the app ends its process while it is imported": ("the same", "nothing"),
-    "the app crashes while it is imported": ("the same", "nothing"),
+    "the app ends its process while it is imported": (
+        "nothing: a build's trial fails before traffic; the old revision serves",
+        "nothing",
+    ),
+    "the app crashes while it is imported": (
+        "nothing: a build's trial fails before traffic; the old revision serves",
+        "nothing",
+    ),
     "a handler blocks the event loop for 5 s (the limit was set to that)": (
         "no answer meanwhile, then the tab is back at the next worker or instance",
         "state on disk; with gunicorn the last seconds of it",
