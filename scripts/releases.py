@@ -41,6 +41,7 @@ def refresh(projects: Iterable[Path]) -> None:
             minor = re.search(r":(\d+\.\d+)", image)[1]
             version = tag.partition("-")[0] if tag else python_of_uv(minor)
             text = re.sub(rf'"{re.escape(minor)}": "[^"]*"', f'"{minor}": "{version}"', text)
+    text = re.sub(r'(ruff_version:\n.*\n  default: )"[^"]*"', rf'\1"{on_pypi("ruff", None)}"', text)
     text = re.sub(r'(pip_audit_version:\n.*\n  default: )"[^"]*"', rf'\1"{on_pypi("pip-audit", None)}"', text)
     PINS.write_text(text)
 

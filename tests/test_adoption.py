@@ -1,6 +1,7 @@
 """An app that is there already gets its way to production, and stays what it is."""
 
 import os
+import re
 import signal
 import subprocess
 
@@ -107,3 +108,10 @@ def test_two_commands_from_an_app_to_a_served_page(shop):
     assert done.returncode == 0, done.stdout
     for part in ("page", "ping", "event"):
         assert f"trial: {part}: passed" in done.stdout
+    # Style is checked where the owner has settings for it, and in nothing but what is theirs.
+    (shop / ".ruff.toml").write_text('[lint]\nselect = ["F", "D", "I"]\n')
+    (shop / "theirs.py").write_text('"""Theirs."""\n\nimport os\n')
+    done = run("scripts/test", cwd=shop)
+    assert done.returncode == 1
+    assert "theirs.py" in done.stdout
+    assert not re.search(r"--> (production|log_lines|event_loop|deploy)", done.stdout)
