@@ -6,14 +6,18 @@ import json
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
+import yaml
 from client import INCREMENT, Tab, wait
-from house import Served, build, free_port, run, until
+from house import Served, build, free_port, listens, run, until
+from playwright.sync_api import expect
 from redis_server import redis_server
 from variants import SERVERS
 
@@ -180,6 +184,45 @@ def test_without_notices_an_event_that_waits_for_another_instance_waits_longer(s
         token = str(uuid.uuid4())
         assert [wait(click(port, token)) for port in (one, other, one)] == [1, 2, 3]
         assert 0.3 < wait(wait_for_the_other(one, other)) < 13
+
+
+def test_the_two_instances_of_compose(project, redis_url, browser, tmp_path):
+    """Compose itself is not here: its balancer is, in front of two instances that run as processes."""
+    made = project({"state_store": "redis", "max_instances": 2}, built=True)
+    compose = yaml.safe_load((made / "compose.yaml").read_text())
+    assert compose["services"]["one"] == compose["services"]["two"]
+    assert compose["services"]["one"]["environment"]["REFLEX_REDIS_URL"] == "redis://redis:6379/0"
+    with Served(made, REFLEX_REDIS_URL=redis_url) as one, Served(made, REFLEX_REDIS_URL=redis_url) as two:
+        config, port = compose["configs"]["balancer"]["content"], free_port()
+        for name, place in (("one:8080", one.ready().port), ("two:8080", two.ready().port), (":8090", port)):
+            assert name in config
+            config = config.replace(name, f"localhost:{place}" if name != ":8090" else f":{place}")
+        (tmp_path / "Caddyfile").write_text("{\n\tadmin off\n}\n" + config)
+        command = [made / ".venv/bin/caddy", "run", "--config", tmp_path / "Caddyfile", "--adapter", "caddyfile"]
+        balancer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: listens(port), 10)
+            page = browser.new_context().new_page()
+            page.goto(f"http://localhost:{port}")
+            for number in ("1", "2"):
+                page.click("#increment")
+                expect(page.locator("#count")).to_have_text(number)
+            mine = next(each for each in (one, two) if established(each.port))
+            mine.process.terminate()
+            assert mine.ended(10) == 0
+            page.wait_for_timeout(3000)
+            page.click("#increment")
+            expect(page.locator("#count")).to_have_text("3")
+            page.context.close()
+        finally:
+            balancer.terminate()
+            balancer.wait(10)
+
+
+def established(port):
+    """Tell whether somebody is connected to a port (proc_net_tcp(5): state 01)."""
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    return any(line[1].endswith(f":{port:04X}") and line[3] == "01" for line in lines if len(line) > 3)
 
 
 def test_a_copy_of_an_open_tab_has_a_state_of_its_own(two):
