@@ -18,6 +18,7 @@ FILE = {"name": "tea list.txt", "mimeType": "text/plain", "buffer": b"green"}
 
 def bookshop(page, url):
     page.goto(url)
+    expect(page.locator("#total")).not_to_have_text("")  # the page is loaded, and the table is there
     before = page.locator("#books li").count()
     page.fill("#title", "Persuasion")
     page.click("#add")
