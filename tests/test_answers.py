@@ -28,8 +28,8 @@ COMMON = {
     "database": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 }
-settings.register_profile("day", max_examples=300, **COMMON)
-settings.register_profile("night", max_examples=3000, **(COMMON | {"derandomize": False, "print_blob": True}))
+settings.register_profile("day", max_examples=200, **COMMON)
+settings.register_profile("night", max_examples=2000, **(COMMON | {"derandomize": False, "print_blob": True}))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "day"))
 
 MARK = "MARK-OF-CODE-THAT-RAN"

@@ -69,20 +69,28 @@ def ask(port, *lines):
     return answer.decode(errors="replace")
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["evil.example", "evil.example;script-src", "evil.example;script-src'none'", "a,b", "[::1]", "evil.example:99999"],
-)
-def test_a_forged_host_opens_nothing(host, project):
+HOSTS = [
+    "evil.example",
+    "evil.example;script-src",
+    "evil.example;script-src'none'",
+    "a,b",
+    "[::1]",
+    "evil.example:99999",
+]
+
+
+def test_a_forged_host_opens_nothing(project):
     with Served(project(built=True)) as app:
-        answer = ask(app.ready().port, f"Host: {host}", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https")
-        head, _, body = answer.partition("\r\n\r\n")
-        assert "evil.example" not in body
-        assert "location:" not in head.lower()
-        if " 200 " in head.split("\r\n")[0]:
+        port = app.ready().port
+        for host in HOSTS:
+            answer = ask(port, f"Host: {host}", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https")
+            head, _, body = answer.partition("\r\n\r\n")
+            assert "evil.example" not in body
+            assert "location:" not in head.lower()
+            if " 400 " in head.split("\r\n")[0]:
+                continue
+            assert " 200 " in head.split("\r\n")[0]
             policy = re.search(r"(?i)^content-security-policy: (.*)$", head, re.MULTILINE)[1]
             # Of two directives with the same name a browser takes the first: https://www.w3.org/TR/CSP3/#parse-serialized-policy
             scripts = next(part for part in policy.split(";") if part.strip().startswith("script-src"))
-            assert re.fullmatch(r" script-src 'self' 'unsafe-eval'( 'sha256-[^']+')+ ?", scripts)
-        else:
-            assert " 400 " in head.split("\r\n")[0]
+            assert re.fullmatch(r" script-src 'self' 'unsafe-eval'( 'sha256-[^']+')+ ?", scripts), host
