@@ -11,7 +11,7 @@ import time
 
 import pytest
 from client import INCREMENT, Tab, wait
-from house import Served, free_port
+from house import Served, free_port, must_run
 from network import Balancer
 from redis_server import redis_server
 from websockets.exceptions import WebSocketException
@@ -21,6 +21,8 @@ pytestmark = pytest.mark.slow
 INSTANCES, TABS = 4, 300
 BACK = 5
 """Seconds within which every tab works again."""
+LIMIT = 16
+"""REDIS_CONNECTIONS, of which a worker has two kinds."""
 
 
 class Visitor:
@@ -93,7 +95,7 @@ class Fleet:
         await asyncio.sleep(1)  # an event is answered before its state is written
 
 
-def test_all_tabs_of_an_instance_come_back_at_once(project, redis_url):
+def test_all_tabs_of_an_instance_come_back_at_once(project, tmp_path):
     """A page has no jitter: it connects again at once, and so do all others."""
     made = project({"state_store": "redis"}, built=True)
 
@@ -106,9 +108,12 @@ def test_all_tabs_of_an_instance_come_back_at_once(project, redis_url):
         end = asyncio.get_running_loop().time() + 40
         await asyncio.gather(*(visitor.connect(end) for visitor in visitors))
 
-    with Served(made, REFLEX_REDIS_URL=redis_url) as app:
+    # What a worker has besides are its listeners, and this test asks too.
+    clients = ("--maxclients", str(2 * LIMIT + 10))
+    with redis_server(tmp_path, 0, *clients) as url, Served(made, REFLEX_REDIS_URL=url) as app:
         wait(wave(app.ready().port))
-        assert "No connection available" not in app.log
+        assert "no connection to Redis was free" not in app.log
+        assert "rejected_connections:0\n" in must_run("redis-cli", "-u", url, "info", "stats", cwd=tmp_path)
 
 
 def test_a_killed_a_frozen_a_restarted_and_a_new_one(project, tmp_path):
