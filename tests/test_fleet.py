@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 INSTANCES, TABS = 4, 300
 BACK = 5
 """Seconds within which every tab works again."""
-LIMIT = 16
+LIMIT = 32
 """REDIS_CONNECTIONS, of which a worker has two kinds."""
 
 

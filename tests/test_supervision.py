@@ -244,7 +244,7 @@ def test_unset_redis_is_named(project):
 def test_a_wrong_number_of_connections_to_redis_is_named(project, redis_url):
     with Served(project({"state_store": "redis"}), REFLEX_REDIS_URL=redis_url, REDIS_CONNECTIONS="all") as app:
         assert app.ended(5) == 2
-        assert "REDIS_CONNECTIONS=16" in app.log
+        assert "REDIS_CONNECTIONS=32" in app.log
 
 
 def test_missing_pages_are_named(project):
