@@ -211,8 +211,8 @@ class AsProcesses(Place):
             (self.folder / ".web/build/client").rename(self.folder / "site")
             shutil.rmtree(self.folder / ".web")
             (self.folder / ".web").mkdir()
-        sources = ("my_reflex_app", "production.py", "rxconfig.py")
-        house.must_run(".venv/bin/python", "-m", "compileall", "-q", *sources, cwd=self.folder)
+        # As the image has it: without, each copy would compile at its start.
+        house.must_run(".venv/bin/python", "-m", "compileall", "-q", "-x", r"/\.(venv|web)/", ".", cwd=self.folder)
 
     @contextlib.contextmanager
     def start(self, variables: dict[str, str], cores: int) -> Iterator[Running]:
