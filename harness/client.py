@@ -39,7 +39,29 @@ class Tab:
     async def open(
         cls, port: int, token: str = "", path: str = "/", *, loaded: bool = True, headers: dict[str, str] | None = None
     ) -> Self:
-        """Connect, and have the state sent: of a new tab, or of the one that has the token, and what its page loads.
+        """Connect as `load` does, and wait until the page can be used.
+
+        Args:
+            port: Where the app listens.
+            token: The tab's, if it was there before.
+            path: The page's.
+            loaded: Whether the page was just loaded; otherwise it comes back after it has lost its connection.
+            headers: What the connection's request has besides.
+
+        Raises:
+            OSError, WebSocketException, TimeoutError: If the server is not ready.
+        """
+        tab = await cls.load(port, token, path, loaded=loaded, headers=headers)
+        while '"is_hydrated_rx_state_":true' not in (message := await tab.receive()):
+            if message.startswith('42/_event,["new_token"'):
+                tab.token = json.loads(message.partition(",")[2])[1]
+        return tab
+
+    @classmethod
+    async def load(
+        cls, port: int, token: str = "", path: str = "/", *, loaded: bool = True, headers: dict[str, str] | None = None
+    ) -> Self:
+        """Connect, and ask for the state: of a new tab, or of the one that has the token, and what its page loads.
 
         Args:
             port: Where the app listens.
@@ -56,15 +78,11 @@ class Tab:
         # It offers compression, as a browser does; whether it is used is the server's choice.
         options = {"max_size": None, "compression": "deflate", "ping_interval": None, "open_timeout": 60}
         opened = await connect(address, additional_headers=headers, **options)
-        tab = cls(opened, token)
         event = HYDRATE | {"router_data": {"pathname": path, "query": {}, "asPath": path}}
         if loaded:
             event["payload"] = {"hashes": []}
-        await tab.socket.send("40/_event," + json.dumps({"event": event}))
-        while '"is_hydrated_rx_state_":true' not in (message := await tab.receive()):
-            if message.startswith('42/_event,["new_token"'):
-                tab.token = json.loads(message.partition(",")[2])[1]
-        return tab
+        await opened.send("40/_event," + json.dumps({"event": event}))
+        return cls(opened, token)
 
     async def receive(self) -> str:
         """Wait for a message, answering the server's pings."""
