@@ -1,8 +1,10 @@
 """A network that loses what is sent: a visitor's tabs and Redis are back without a reload, with what they had."""
 
+import asyncio
 import time
 
 import pytest
+from client import Tab, wait
 from house import Served
 from network import Network
 from playwright.sync_api import expect
@@ -71,6 +73,33 @@ def test_a_duplicated_tab_still_has_a_state_of_its_own(kept, browser, project, s
         assert count(copy) == 1
         assert count(page) == 2
         page.context.close()
+
+
+@pytest.mark.parametrize("kept", STORES)
+def test_a_tab_that_is_loaded_again_while_it_loads_goes_on_at_once(kept, project, store):
+    """At every moment, also while an event takes the tab's lock or gives it back: Reflex cancels what a page loads.
+
+    On a busy worker the connection of the page that was left may end, or even begin, when the next one's does.
+    """
+
+    async def load_again(port, number):
+        tab = await Tab.open(port)
+        token = tab.token
+        for turn in range(60):
+            tab.socket.transport.abort()
+            left = await Tab.load(port, token, "/about")
+            await asyncio.sleep((turn * 20 + number) % 100 / 2000)
+            left.socket.transport.abort()
+            async with asyncio.timeout(BACK / 1000):
+                tab = await Tab.open(port, token)
+            assert tab.token == token, "it is a copy of itself"
+        await tab.close()
+
+    async def everybody(port):
+        await asyncio.gather(*(load_again(port, number) for number in range(8)))
+
+    with Served(project({"state_store": kept}, built=True), **store[kept]) as app:
+        wait(everybody(app.ready().port))
 
 
 @pytest.mark.parametrize("server", SERVERS)

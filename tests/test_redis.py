@@ -17,8 +17,6 @@ from servers import SERVERS
 
 pytestmark = pytest.mark.slow
 
-STANDSTILL = 5
-"""Seconds; a lock that nobody gives back lasts 10."""
 REDIS = {"state_store": "redis", "max_instances": 2}
 
 
@@ -33,33 +31,6 @@ async def click(port, token, times=1):
     counts = [count(await tab.click()) for _ in range(times)]
     await tab.close()
     return counts, tab.token
-
-
-def test_a_tab_whose_page_is_left_while_it_loads_goes_on_at_once(project, redis_url):
-    """At every moment, also while an event takes the tab's lock or gives it back: Reflex cancels what a page loads.
-
-    On a busy worker the connection of the page that was left may begin when the next one's does.
-    """
-
-    async def reload(port, number):
-        slowest, tab = 0.0, await Tab.open(port)
-        for turn in range(60):
-            tab.socket.transport.abort()
-            left = await Tab.load(port, tab.token, "/about")
-            await asyncio.sleep((turn * 20 + number) % 100 / 2000)
-            left.socket.transport.abort()
-            began = time.monotonic()
-            async with asyncio.timeout(30):
-                tab = await Tab.open(port, tab.token)
-            slowest = max(slowest, time.monotonic() - began)
-        await tab.close()
-        return slowest
-
-    async def everybody(port):
-        return await asyncio.gather(*(reload(port, number) for number in range(8)))
-
-    with Served(project({"state_store": "redis"}, built=True), REFLEX_REDIS_URL=redis_url) as app:
-        assert max(wait(everybody(app.ready().port))) < STANDSTILL
 
 
 @pytest.fixture
