@@ -183,8 +183,8 @@ def refresh_references(project: Path) -> None:
 def refresh_reserved_names(projects: list[Path]) -> None:
     """Write the names that an app cannot have: Python's words and modules, the packages', the project's folders."""
     names = set(keyword.kwlist) | set(keyword.softkwlist) | {"test", "tests", "assets", "deploy", "docs", "scripts"}
-    names |= {"production", "finish_build", "open_tabs", "closed_tabs", "redis_connections", "event_loop", "log_lines"}
-    names |= {"rxconfig", "reflex"}
+    names |= {"production", "finish_build", "event_loop", "log_lines", "rxconfig", "reflex"}
+    names |= {"open_tabs", "closed_tabs", "redis_connections", "redis_locks"}
     names |= {"web", "states", "uploaded_files", "venv", "settings", "state"}
     # Modules that a later Python has or an earlier one had.
     names |= set(sys.stdlib_module_names) | {
