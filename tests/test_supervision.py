@@ -316,8 +316,7 @@ def test_an_app_that_ends_its_process_ends_the_start_with_the_reason(end, worker
         ):
             assert app.ended(5) != 0
         assert re.search(words, app.log), app.log
-        entries = [line for line in app.log.splitlines() if not line.startswith("  File")]  # where a crash was
-        assert len(entries) < 300  # uvicorn tries again for 3 to 4 s, with both workers every half a second
+        assert app.log.count("\n") < 600  # uvicorn tries again for some seconds, and each crash says where it was
         until(lambda: app.members() == [], 2)
 
 
