@@ -30,6 +30,10 @@ FAULTS = {
     "the port of the backend is taken": ("nothing: it does not start", "nothing"),
     "no Redis at the start": ("nothing: it does not start", "nothing"),
     "a stop (SIGTERM)": ("the tab is back at the next instance", "state on disk"),
+    "a stop while a request is open for 4 s more": (
+        "its answer, then the tab is back at the next instance",
+        "state on disk",
+    ),
     "a stop while the app is imported": ("nothing", "nothing"),
 }
 """What a visitor sees of each, and what is lost."""

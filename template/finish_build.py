@@ -210,7 +210,7 @@ def caddy_api(backend_path: str, patterns: list[str]) -> str:
 @short path /ping /_event /_event/*
 rewrite @short {backend_path}{{uri}}
 """
-    matcher = f"path_regexp ^(?:{'|'.join(paths)})$" if paths else "expression false"
+    matcher = f"path_regexp ^(?:{'|'.join(paths)})$" if paths else "not path *"
     return f"{text}@api {matcher}\n"
 
 
@@ -225,7 +225,7 @@ def caddy_pages(frontend_path: str, routes: list[str]) -> str:
         A part of a Caddyfile.
     """
     patterns = [re.escape(frontend_path) + route_pattern(route) for route in routes if "[" in route]
-    matcher = f"path_regexp ^(?:{'|'.join(patterns)})/?$" if patterns else "expression false"
+    matcher = f"path_regexp ^(?:{'|'.join(patterns)})/?$" if patterns else "not path *"
     files = ("/index", "/404", "/404.html", "/404/*", "/__spa-fallback.html")
     hidden = " ".join(frontend_path + file for file in files)
     start = f"redir / {frontend_path}/\n" if frontend_path else ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import threading
 import time
 import urllib.request
@@ -101,6 +102,20 @@ def test_large_uploads_at_once_take_turns(server, project):
         started = time.monotonic()
         assert wait(click(app.port))[1] == 1
         assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("megabytes", [1, 4, 9, 32, 198, 1000])
+def test_the_limit_of_a_body_is_exact(megabytes, project):
+    limit = megabytes * 1_000_000
+    lengths = [0, limit - 1, limit, limit + 1, limit + 1_000_000, limit * 10 - 1, limit * 10 + 1, 10**18]
+    with Served(project(built=True), MAX_BODY_MB=str(megabytes)) as app:
+        app.ready()
+        for length in lengths:
+            head = f"POST /ping HTTP/1.1\r\nHost: localhost:{app.port}\r\nContent-Length: {length}\r\n\r\n"
+            with socket.create_connection(("127.0.0.1", app.port), timeout=10) as connection:
+                connection.sendall(head.encode())  # the backend answers before it has the body
+                status = int(connection.recv(65536).split()[1])
+            assert (status == 413) == (length > limit), length
 
 
 async def opened(port):

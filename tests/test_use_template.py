@@ -156,7 +156,7 @@ def test_what_a_workflow_may_not_change_is_left_to_a_person(made, template):
 
 def test_a_conflict_is_a_draft_that_names_the_file(made, template):
     caddyfile = made.checkout / "Caddyfile"
-    caddyfile.write_text(caddyfile.read_text().replace("grace_period 3s", "grace_period 5s"))
+    caddyfile.write_text(caddyfile.read_text().replace("grace_period 5s", "grace_period 6s"))
     commit(made.checkout, "Wait longer")
     release_a_fix(template)
     status, said = made.run(SHARED / "update.yml", "update", INPUTS="null")
