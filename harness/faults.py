@@ -34,6 +34,10 @@ FAULTS = {
         "its answer, then the tab is back at the next instance",
         "state on disk",
     ),
+    "a stop while a request is open for 60 s more": (
+        "no answer to that; the tab is back at the next instance",
+        "state on disk",
+    ),
     "a stop while the app is imported": ("nothing", "nothing"),
 }
 """What a visitor sees of each, and what is lost."""
