@@ -30,7 +30,7 @@ FAULTS = {
     "the port of the backend is taken": ("nothing: it does not start", "nothing"),
     "no Redis at the start": ("nothing: it does not start", "nothing"),
     "a stop (SIGTERM)": ("the tab is back at the next instance", "state on disk"),
-    "a stop while a request is open for 4 s more": (
+    "a stop while a request is open for 3 s more": (
         "its answer, then the tab is back at the next instance",
         "state on disk",
     ),
@@ -38,6 +38,8 @@ FAULTS = {
         "no answer to that; the tab is back at the next instance",
         "state on disk",
     ),
+    "a stop while a handler runs for 1.5 s more": ("nothing: it finishes, with nobody connected", "state on disk"),
+    "a stop while a handler runs for 60 s more": ("nothing: it is cancelled after 2 s", "what it would have done"),
     "a stop while the app is imported": ("nothing", "nothing"),
 }
 """What a visitor sees of each, and what is lost."""

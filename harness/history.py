@@ -49,7 +49,7 @@ def released(folder: Path) -> Path:
 def release_a_fix(template: Path) -> None:
     """Release a version that changes one line of the Caddyfile and one of the app."""
     caddyfile = template / "template/Caddyfile.jinja"
-    caddyfile.write_text(caddyfile.read_text().replace("grace_period 5s", "grace_period 4s"))
+    caddyfile.write_text(caddyfile.read_text().replace("grace_period 4s", "grace_period 6s"))
     state = template / "template/{{ app_name }}/state.py.jinja"
     state.write_text(f"{state.read_text()}# theirs\n")
     commit(template, "Fix something")

@@ -1,5 +1,6 @@
 """start.sh is the only supervisor: it ends when it should, soon, with a reason, and leaves nothing behind."""
 
+import json
 import os
 import re
 import signal
@@ -8,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from client import Tab, wait
+from client import INCREMENT, Tab, wait
 from faults import fault
 from house import Served, build, get, until
 from network import Network
@@ -320,15 +321,59 @@ def test_a_stop_lets_an_open_request_finish_and_cuts_one_without_end(server, pro
     with (made / "my_reflex_app" / "my_reflex_app.py").open("a") as app_file:
         app_file.write(LONG_REQUEST)
     build(made)
-    for seconds in (4, 60):
+    for seconds in (3, 60):
         with Served(made) as app, ThreadPoolExecutor() as background:
             asked = background.submit(answers, app.ready(), f"/long?seconds={seconds}")
             until(lambda app=app: "asked" in app.log, 10)
             with fault(f"a stop while a request is open for {seconds} s more", server, "overlap", app):
                 app.process.terminate()
                 assert app.ended(10) == 0, app.log
-            assert asked.result(5) == (seconds == 4)
+            assert asked.result(5) == (seconds == 3)
             until(lambda app=app: app.members() == [], 2)
+
+
+LONG_HANDLER = """
+
+import asyncio
+from pathlib import Path
+
+
+class Long(rx.State):
+    @rx.event
+    async def run(self):
+        print("begun", flush=True)
+        await asyncio.sleep(float(SECONDS))
+        Path("finished").touch()
+
+
+app.add_page(lambda: rx.el.button(on_click=Long.run), route="/long")
+"""
+
+
+@EACH_SERVER
+def test_a_stop_lets_an_event_handler_finish_and_cuts_one_without_end(server, project):
+    made = project({"server": server})
+    app_file = made / "my_reflex_app" / "my_reflex_app.py"
+    app_file.write_text(
+        app_file.read_text() + "\n\nimport os\n\nSECONDS = os.environ.get('SECONDS', '0')\n" + LONG_HANDLER
+    )
+    build(made)
+    run = INCREMENT | {"name": "reflex___state____state.my_reflex_app___my_reflex_app____long.run"}
+    for seconds in ("60", "1.5"):
+        with Served(made, SECONDS=seconds) as app:
+            wait(send(app.ready().port, run))
+            until(lambda app=app: "begun" in app.log, 10)
+            with fault(f"a stop while a handler runs for {seconds} s more", server, "overlap", app):
+                app.process.terminate()
+                assert app.ended(10) == 0, app.log
+            assert (made / "finished").exists() == (seconds == "1.5")
+            until(lambda app=app: app.members() == [], 2)
+
+
+async def send(port, event):
+    tab = await Tab.open(port)
+    await tab.socket.send("42/_event," + json.dumps(["event", event]))
+    await tab.close()
 
 
 def answers(app, path):

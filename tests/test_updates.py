@@ -123,7 +123,7 @@ def test_a_lived_in_project_is_updated(answers, version, rendered, tmp_path):
     for file in expected:
         assert marks.search((project / file).read_text()), file
 
-    assert "grace_period 4s" in (project / "Caddyfile").read_text(), "the fix"
+    assert "grace_period 6s" in (project / "Caddyfile").read_text(), "the fix"
     assert "# theirs" not in (project / "my_reflex_app/state.py").read_text()
     assert [file for file in DELETED if (project / file).exists()] == []
     assert run("git", "diff", "--quiet", "HEAD", "--", "my_reflex_app", "assets", cwd=project).returncode == 0

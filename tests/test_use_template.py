@@ -109,7 +109,7 @@ def test_a_newer_version_is_proposed(made, template):
     proposal = made.calls[-1]
     assert proposal[:4] == ["pr", "create", "--head", f"update/{NEXT}"]
     assert "--draft" not in proposal
-    assert "grace_period 4s" in git(made.checkout, "show", f"origin/update/{NEXT}:Caddyfile")
+    assert "grace_period 6s" in git(made.checkout, "show", f"origin/update/{NEXT}:Caddyfile")
     assert git(made.checkout, "diff", "--name-only", f"origin/main..origin/update/{NEXT}").split() == [
         ".copier-answers.yml",
         "Caddyfile",
@@ -156,7 +156,7 @@ def test_what_a_workflow_may_not_change_is_left_to_a_person(made, template):
 
 def test_a_conflict_is_a_draft_that_names_the_file(made, template):
     caddyfile = made.checkout / "Caddyfile"
-    caddyfile.write_text(caddyfile.read_text().replace("grace_period 5s", "grace_period 6s"))
+    caddyfile.write_text(caddyfile.read_text().replace("grace_period 4s", "grace_period 5s"))
     commit(made.checkout, "Wait longer")
     release_a_fix(template)
     status, said = made.run(SHARED / "update.yml", "update", INPUTS="null")
