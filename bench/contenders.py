@@ -38,6 +38,9 @@ class Contender:
     path: str = "/"
     """The page that the first event comes from."""
 
+    revision: str = "HEAD"
+    """Of the template, for `against.py`; HEAD is the files as they are now."""
+
     @property
     def image(self) -> str:
         """The name of its image."""
@@ -81,6 +84,7 @@ EXAMPLE = Contender("docker example", {"server": "reflex"}, folder="docker_examp
 DEFAULT = Contender("gunicorn")
 UVICORN = Contender("uvicorn", {"server": "uvicorn"})
 GRANIAN = Contender("granian", {"server": "granian"})
+REFLEX = Contender("reflex", {"server": "reflex"})
 REDIS = Contender("gunicorn, redis", {"state_store": "redis"})
 TWO_WORKERS = Contender("gunicorn, redis, 2 workers", {"state_store": "redis", "workers": 2})
 
@@ -109,7 +113,7 @@ def project(contender: Contender, folder: Path) -> Path:
     Raises:
         ValueError: If an edit's place is not in the file any more.
     """
-    projects.copy(folder, contender.answers, "--overwrite")
+    projects.copy(folder, contender.answers, "--overwrite", version=contender.revision)
     if contender.folder:
         # gunicorn would read the template's settings in the article's name.
         (folder / "gunicorn.conf.py").unlink(missing_ok=True)
