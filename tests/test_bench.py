@@ -7,6 +7,7 @@ import socket
 import subprocess
 from dataclasses import replace
 
+import against
 import breakdown
 import client
 import contenders
@@ -97,6 +98,30 @@ def test_a_wrong_option_is_named_and_nothing_is_written(options, fault):
     assert done.returncode == 2
     assert fault in done.stdout
     assert (ROOT / "bench/results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (["--against=v0.0.0"], "v0.0.0 is no commit of this repository"),
+        (["--against=HEAD", "--only=gunicorm"], "there is no gunicorm; there are gunicorn, uvicorn"),
+        (["--against=HEAD", "--rounds=0"], "less than 1"),
+    ],
+)
+def test_a_wrong_option_of_a_comparison_is_named(options, fault):
+    done = run("python", "bench/against.py", *options, cwd=ROOT, PYTHONPATH="harness:bench")
+    assert (done.returncode, fault in done.stdout) == (2, True), done.stdout
+
+
+def test_a_comparison_says_how_sure_it_is():
+    before = [1.0, 1.1, 0.9, 1.05, 0.95]
+    assert against.line("first page, s", before, before) == "first page 1.000 of what it was (1.000 to 1.000), 5 rounds"
+    slower = [1.2, 1.1, 1.3, 1.25, 1.15]
+    assert against.line("first event, s", before, slower).startswith("first event 1.200 of what it was (")
+    low, high = against.interval(before, slower)
+    assert low < 1.2 < high
+    # More events per CPU-second are less CPU per event.
+    assert against.line("events per CPU-s", before, [2 * each for each in before]).startswith("CPU per event 0.500 ")
 
 
 def test_what_answers_at_a_port_that_is_taken_is_not_measured(monkeypatch, tmp_path):
