@@ -400,9 +400,8 @@ def test_an_app_that_ends_its_process_ends_the_start_with_the_reason(end, worker
         state.write(code)
     what = {"exit": "ends its process", "crash": "crashes"}[end]
     with Served(made, REFLEX_REDIS_URL=redis_url) as app:
-        with fault(
-            f"the app {what} while it is imported", server, f"overlap, {workers} worker{'s'[workers < 2 :]}", app, words
-        ):
+        many = f"overlap, {workers} worker{'s'[workers < 2 :]}"
+        with fault(f"the app {what} while it is imported", server, many, app, f"{words}|a worker ended"):
             assert app.ended(5) != 0
         assert re.search(words, app.log), app.log
         assert app.log.count("\n") < 400  # uvicorn tries again at once, and each crash says where it was
