@@ -29,7 +29,13 @@ def cold_start(place: Place) -> Figures:
         since = app.started
         page, page_errors = client.first_page(app.port, since)
         event, event_errors = client.first_event(app.port, since, place.contender.path)
-    return {"first page, s": page, "first event, s": event, "5xx while starting": page_errors + event_errors}
+        used = app.cpu_seconds()
+    return {
+        "first page, s": page,
+        "first event, s": event,
+        "5xx while starting": page_errors + event_errors,
+        "CPU until the first event, s": used,
+    }
 
 
 def load(place: Place) -> Figures:
