@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import house
-from house import CACHE, ROOT, clean_environment, digest, free_port, must_run, only_once, until
+from house import CACHE, ROOT, clean_environment, digest, free_port, must_run, only_once, run, until
 from projects import must_copier
 
 APPS = ROOT / "tests/apps"
@@ -36,12 +36,12 @@ def lock(folder: Path) -> None:
     locks = ["requirements.lock", "requirements-tools.lock"]
     with only_once(kept) as needed:
         if needed:
-            # pip takes 15 s to install what uv installs in one; what is there already it leaves alone. That scripts/lock
-            # does without is test_adoption's.
+            # pip takes 15 s to install what uv installs in one, and leaves alone what is there. That scripts/lock does
+            # without is test_adoption's; what uv cannot install, pip will say.
             wanted = ["requirements-tools.lock", "requirements-server.in", *({*sources} & {"requirements.txt"})]
             must_run("uv", "venv", "--quiet", "--seed", "--python", "python3", ".venv", cwd=folder)
             into = ("uv", "pip", "install", "--quiet", "--python", ".venv/bin/python")
-            must_run(*into, *(option for file in wanted for option in ("-r", file)), cwd=folder)
+            run(*into, *(option for file in wanted for option in ("-r", file)), cwd=folder)
             must_run("scripts/lock", cwd=folder)
             kept.mkdir(parents=True)
             for file in locks:
