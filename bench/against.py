@@ -1,11 +1,12 @@
 """Compares the template as it is with an earlier revision of it: `scripts/bench --against REVISION`.
 
 Each pair of contenders differs in the revision only. The two run one after the other in each round, so that what
-else the machine does meets both alike, and the rounds are what the ratio's uncertainty is computed from.
+else the machine does meets both alike: each round gives a ratio, and the rounds say how sure their mean is.
 """
 
 import argparse
 import random
+import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +19,14 @@ from places import InContainers, Place, choose, on_cores_of_the_client
 from redis_server import redis_server
 
 COMPARED = [DEFAULT, UVICORN, GRANIAN, REFLEX, REDIS]
-SHOWN = {
+COLD_START = {
     "first page, s": "first page",
     "first event, s": "first event",
     "CPU until the first event, s": "CPU until the first event",
-    "events per CPU-s": "CPU per event",
 }
-"""The measurements, and what their ratio says: more events per CPU-second are less CPU per event. CPU time depends the
-least on what else the machine does."""
+"""The measurements of a cold start, and what they are called."""
+STARTS = 5
+"""How often both are started for the load: two processes of the same code may differ by a percent or two."""
 DRAWS = 2000
 
 
@@ -33,7 +34,7 @@ def main() -> None:
     """Build both revisions of each contender, measure them in turn and print the ratios."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--against", required=True, metavar="REVISION", help="a commit or a tag of this repository")
-    options.add_argument("--rounds", type=int, default=15, help="of the cold start; the load takes a third")
+    options.add_argument("--rounds", type=int, default=60, help="cold starts of each, and seconds of load")
     options.add_argument("--only", nargs="*", default=[each.name for each in COMPARED], help="names of contenders")
     options.add_argument("--processes", action="store_true", help="no containers, even where there is a Docker Engine")
     chosen = options.parse_args()
@@ -78,13 +79,16 @@ def compare(pair: list[Place], rounds: int) -> list[str]:
     """
     for place in pair:
         place.prepare()
-    figures: dict[str, list[list[float]]] = {name: [[], []] for name in SHOWN}
-    for measurement, times in ((measure.cold_start, rounds), (measure.load, max(1, rounds // 3))):
-        for number in range(times):
-            for which in (0, 1) if number % 2 else (1, 0):
-                for name, value in measurement(pair[which]).items():
-                    if name in figures and value is not None:
-                        figures[name][which].append(value)
+    figures: dict[str, list[list[float]]] = {name: [[], []] for name in COLD_START.values()}
+    for number in range(rounds):
+        for which in (0, 1) if number % 2 else (1, 0):
+            measured = measure.cold_start(pair[which])
+            for name, shown in COLD_START.items():
+                figures[shown][which].append(measured[name])
+    costs = figures["CPU per event"] = [[], []]
+    for _ in range(min(STARTS, rounds)):
+        for cost, more in zip(costs, measure.load_in_turn(pair, -(-rounds // STARTS)), strict=True):
+            cost.extend(more)
     return [line(name, *both) for name, both in figures.items()]
 
 
@@ -92,43 +96,37 @@ def line(name: str, before: list[float], now: list[float]) -> str:
     """Say how a measurement has changed, with the interval that the ratio is in with a probability of 95 %.
 
     Args:
-        name: One of `SHOWN`.
+        name: What was measured.
         before: What the earlier revision took, each round.
         now: What this one took, in the same rounds.
     """
-    if name == "events per CPU-s":
-        before, now = [1 / value for value in before], [1 / value for value in now]
-    low, high = interval(before, now)
-    ratio = undisturbed(now) / undisturbed(before)
-    return f"{SHOWN[name]} {ratio:.3f} of what it was ({low:.3f} to {high:.3f}), {len(now)} rounds"
+    ratios = [after / earlier for earlier, after in zip(before, now, strict=True)]
+    low, high = interval(ratios)
+    return f"{name} {middle(ratios):.3f} of what it was ({low:.3f} to {high:.3f}), {len(ratios)} rounds"
 
 
-def undisturbed(figures: list[float]) -> float:
-    """Give the lower quartile: what else the machine does only ever adds to a time.
+def middle(ratios: list[float]) -> float:
+    """Give the mean of the middle half: a round in which the machine did something else counts for nothing.
 
     Args:
-        figures: What each round took.
+        ratios: One of each round.
     """
-    return sorted(figures)[len(figures) // 4]
+    quarter = len(ratios) // 4
+    return statistics.mean(sorted(ratios)[quarter : len(ratios) - quarter])
 
 
-def interval(before: list[float], now: list[float]) -> tuple[float, float]:
-    """Bound the ratio of the two quartiles by drawing the rounds again and again (bootstrap, 95 %).
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """Bound that mean by drawing the rounds again and again (bootstrap, 95 %).
 
     Args:
-        before: What the earlier revision took, each round.
-        now: What this one took, in the same rounds.
+        ratios: One of each round.
 
     Returns:
         The lower and the upper bound.
     """
-    rounds = range(len(now))
     chance = random.Random(0)  # noqa: S311 - no secret, and the same figures give the same bounds
-    ratios = sorted(
-        undisturbed([now[each] for each in drawn]) / undisturbed([before[each] for each in drawn])
-        for drawn in ([chance.choice(rounds) for _ in rounds] for _ in range(DRAWS))
-    )
-    return ratios[DRAWS // 40], ratios[-DRAWS // 40]
+    means = sorted(middle(chance.choices(ratios, k=len(ratios))) for _ in range(DRAWS))
+    return means[DRAWS // 40], means[-DRAWS // 40]
 
 
 if __name__ == "__main__":

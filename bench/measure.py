@@ -58,6 +58,37 @@ def load(place: Place) -> Figures:
     }
 
 
+def load_in_turn(pair: list[Place], slices: int) -> list[list[float]]:
+    """Compare what an event costs two contenders that run at the same time: each is loaded while the other waits.
+
+    What else the machine does, and how fast it just is, meets both alike.
+
+    Args:
+        pair: The two.
+        slices: How many seconds of load each of them gets, one at a time.
+
+    Returns:
+        CPU-seconds per event, of each in each slice.
+    """
+
+    async def clicked(apps: tuple[Running, Running]) -> list[list[float]]:
+        tabs = [await asyncio.gather(*(client.Tab.open(app.port) for _ in range(TABS))) for app in apps]
+        for opened in tabs:
+            await client.click_in(opened, 1)  # warm
+        costs: list[list[float]] = [[], []]
+        for number in range(slices):
+            for which in (0, 1) if number % 2 else (1, 0):
+                before = apps[which].cpu_seconds()
+                took = await client.click_in(tabs[which], 1)
+                costs[which].append((apps[which].cpu_seconds() - before) / len(took))
+        return costs
+
+    with pair[0].running() as one, pair[1].running(port=str(free_port())) as other:
+        for app in (one, other):
+            client.first_event(app.port, time.time())
+        return client.wait(clicked((one, other)))
+
+
 def memory(place: Place) -> Figures:
     """What it holds with no tab, after the first event, and with 1, 100 and 1,000 tabs open."""
 

@@ -85,20 +85,21 @@ class Place(ABC):
         """Build the pages once more with source maps, run a shell's command there and give what it prints."""
 
     @contextlib.contextmanager
-    def running(self, *, cores: int = 1, **environment: str) -> Iterator[Running]:
+    def running(self, *, cores: int = 1, port: str = PORT, **environment: str) -> Iterator[Running]:
         """Run it.
 
         Args:
             cores: How many it may use.
+            port: Where it listens; another than the usual one for a second contender at the same time.
             environment: More for the app.
 
         Raises:
             RuntimeError: If something else has the port: its answers would be measured.
         """
-        if house.listens(int(PORT)):
-            msg = f"port {PORT} is taken, and the contenders need it: stop what has it"
+        if house.listens(int(port)):
+            msg = f"port {port} is taken, and the contenders need it: stop what has it"
             raise RuntimeError(msg)
-        ports = {"PORT": PORT, "BACKEND_PORT": str(house.free_port()), "REDIS_PORT": str(house.free_port())}
+        ports = {"PORT": port, "BACKEND_PORT": str(house.free_port()), "REDIS_PORT": str(house.free_port())}
         redis = {"REFLEX_REDIS_URL": self.redis_url} if self.contender.redis else {}
         with self.start(ports | redis | self.database | self.contender.environment | environment, cores) as running:
             yield running

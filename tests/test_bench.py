@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -115,13 +116,27 @@ def test_a_wrong_option_of_a_comparison_is_named(options, fault):
 
 def test_a_comparison_says_how_sure_it_is():
     before = [1.0, 1.1, 0.9, 1.05, 0.95]
-    assert against.line("first page, s", before, before) == "first page 1.000 of what it was (1.000 to 1.000), 5 rounds"
-    slower = [1.2, 1.1, 1.3, 1.25, 1.15]
-    assert against.line("first event, s", before, slower).startswith("first event 1.211 of what it was (")
-    low, high = against.interval(before, slower)
-    assert low < 1.211 < high
-    # More events per CPU-second are less CPU per event.
-    assert against.line("events per CPU-s", before, [2 * each for each in before]).startswith("CPU per event 0.500 ")
+    assert against.line("first page", before, before) == "first page 1.000 of what it was (1.000 to 1.000), 5 rounds"
+    # A machine that was slower in a round was slower for both; what it did to one of them alone counts for nothing.
+    slower = [1.2, 1.32, 9, 1.26, 1.14]
+    low, high = against.interval([after / earlier for earlier, after in zip(before, slower, strict=True)])
+    assert against.line("first event", before, slower).startswith("first event 1.200 of what it was (1.200 to ")
+    assert low == pytest.approx(1.2)
+    assert high > 2
+
+
+@pytest.mark.slow
+def test_a_revision_is_compared_with_itself():
+    with engine.alone("bench"):
+        options = ["--against=HEAD", "--rounds=2", "--processes", f"--only={DEFAULT.name}"]
+        done = run("python", "bench/against.py", *options, cwd=ROOT, PYTHONPATH="harness:bench")
+    assert done.returncode == 0, done.stdout
+    said = re.findall(
+        r"^gunicorn: (.+) ([0-9.]+) of what it was \(([0-9.]+) to ([0-9.]+)\), 2 rounds$", done.stdout, re.MULTILINE
+    )
+    assert [name for name, *_ in said] == [*against.COLD_START.values(), "CPU per event"]
+    for _, ratio, low, high in said:
+        assert 0.1 < float(low) <= float(ratio) <= float(high) < 10
 
 
 def test_what_answers_at_a_port_that_is_taken_is_not_measured(monkeypatch, tmp_path):
