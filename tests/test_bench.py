@@ -131,9 +131,8 @@ def test_a_revision_is_compared_with_itself():
         options = ["--against=HEAD", "--rounds=2", "--processes", f"--only={DEFAULT.name}"]
         done = run("python", "bench/against.py", *options, cwd=ROOT, PYTHONPATH="harness:bench")
     assert done.returncode == 0, done.stdout
-    said = re.findall(
-        r"^gunicorn: (.+) ([0-9.]+) of what it was \(([0-9.]+) to ([0-9.]+)\), 2 rounds$", done.stdout, re.MULTILINE
-    )
+    form = r"^gunicorn: (.+) ([0-9.]+) of what it was \(([0-9.]+) to ([0-9.]+)\), 2 rounds$"
+    said = re.findall(form, done.stdout, re.MULTILINE)
     assert [name for name, *_ in said] == [*against.COLD_START.values(), "CPU per event"]
     for _, ratio, low, high in said:
         assert 0.1 < float(low) <= float(ratio) <= float(high) < 10
