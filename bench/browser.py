@@ -4,14 +4,14 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import client
 from breakdown import without_hash
 from places import Figures, Place
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from playwright.sync_api import TimeoutError as NothingHappened
 from running import Process, Running
+from visitor import chromium
 
 PATIENCE = 15
 """Seconds until a click that nobody answers counts as lost."""
@@ -30,12 +30,9 @@ CLICK_ON = """() => {
 
 @contextlib.contextmanager
 def tab() -> Iterator[Page]:
-    """Open a tab in a real Chromium: the system's, or else Playwright's."""
-    system = next((path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists()), None)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=system, args=["--no-sandbox", "--disable-gpu"])
+    """Open a tab in a real Chromium."""
+    with chromium() as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def usable_button(place: Place) -> Figures:

@@ -16,7 +16,9 @@ def main(url: str) -> None:
         url: Where it is served.
     """
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=["--no-sandbox"]
+        )
         page = browser.new_page(viewport={"width": 1000, "height": 560}, device_scale_factor=2)
         page.goto(url)
         for count in ("1", "2", "3"):

@@ -17,9 +17,10 @@ from google_cloud.running import Google
 from history import commit
 from hostile import TRIED, tried
 from house import CACHE, build, install, must_run, only_once
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from redis_server import redis_server
 from variants import Answers
+from visitor import chromium
 
 Render = Callable[..., Path]
 UPDATES = CACHE / "updates"
@@ -177,13 +178,9 @@ def redis_url(tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Run a real Chromium: the system's, or else Playwright's."""
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        system = shutil.which("chromium") or shutil.which("google-chrome")
-        chromium = playwright.chromium.launch(executable_path=system, args=quiet)
-        yield chromium
-        chromium.close()
+    """Run a real Chromium for the tests of this process."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
