@@ -14,7 +14,7 @@ from places import CORES, Figures, Place, on_cores
 from running import Running
 
 SECONDS = 5
-"""How long a load lasts."""
+"""How long a load lasts; `scripts/bench --seconds` sets it."""
 TABS = 20
 """How many tabs click at once."""
 RATE = 200

@@ -30,6 +30,7 @@ def main() -> None:
     """Build everything, measure it round by round, side by side, and write the results."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=5, help="of the cold start; the others take 3 at most")
+    options.add_argument("--seconds", type=int, default=measure.SECONDS, help="how long each load lasts")
     options.add_argument("--only", nargs="*", default=[], help="names of contenders and ideas")
     options.add_argument("--results", type=Path, default=RESULTS, help="the file to write")
     options.add_argument("--processes", action="store_true", help="no containers, even where there is a Docker Engine")
@@ -41,6 +42,9 @@ def main() -> None:
         options.error("--only: the report needs everything; name another file for a part, such as --results=part.json")
     if chosen.rounds < 1:
         options.error(f"--rounds: {chosen.rounds} is less than 1")
+    if chosen.seconds < 1:
+        options.error(f"--seconds: {chosen.seconds} is less than 1")
+    measure.SECONDS = chosen.seconds
     kind, started_here = choose(processes=chosen.processes)
     on_cores_of_the_client()  # not before the Engine has started: it would keep to them too
     try:

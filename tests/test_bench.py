@@ -90,7 +90,8 @@ def test_without_an_engine_it_runs_as_processes(monkeypatch, tmp_path, capsys):
     [
         (["--only=gunicorm", "--results=part.json"], "there is no gunicorm; there are gunicorn, uvicorn"),
         (["--only=gunicorn"], "name another file"),
-        (["--rounds=0"], "less than 1"),
+        (["--rounds=0"], "--rounds: 0 is less than 1"),
+        (["--seconds=0"], "--seconds: 0 is less than 1"),
     ],
 )
 def test_a_wrong_option_is_named_and_nothing_is_written(options, fault):
@@ -174,12 +175,13 @@ def test_a_reference_starts_without_an_engine(reference, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [places.InContainers, places.AsProcesses], ids=["containers", "processes"])
 def test_everything_is_measured_of_the_default(kind, tmp_path):
-    """As `scripts/bench` does it, with a round of each measurement."""
+    """As `scripts/bench` does it, with a round of each measurement and a second of each load."""
     results = tmp_path / "results.json"
     engine.start()
     options = [] if kind.builds_images else ["--processes"]
     with engine.alone("bench"):
-        command = ["python", "bench/run.py", "--rounds=1", f"--only={DEFAULT.name}", f"--results={results}", *options]
+        command = ["python", "bench/run.py", "--rounds=1", "--seconds=1", f"--only={DEFAULT.name}"]
+        command += [f"--results={results}", *options]
         paths = {"PYTHONPATH": "harness:bench"}
         done = subprocess.run(
             command, cwd=ROOT, env=os.environ | paths, capture_output=True, check=False, text=True, timeout=900

@@ -84,6 +84,8 @@ def live_in(project):
 
 def clash(old, mine, new):
     """Ask git itself whether two changes of one text touch the same lines."""
+    if old.read_bytes() in (mine.read_bytes(), new.read_bytes()):  # nine files of ten: no git needed
+        return False
     return run("git", "merge-file", "-p", "--quiet", mine, old, new, cwd=mine.parent).returncode != 0
 
 
