@@ -5,7 +5,6 @@ import fcntl
 import hashlib
 import itertools
 import os
-import re
 import shutil
 import signal
 import socket
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from requirements import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
@@ -127,7 +127,8 @@ def build(project: Path, app_name: str = "my_reflex_app") -> None:
         app_name: The folder of its app; "." for an app that was there before, which may be anywhere.
     """
     install(project)
-    reflex = re.findall(r"^reflex\S*==\S+", (project / pinned_by(project)[0]).read_text(), re.MULTILINE)
+    pinned = versions((project / pinned_by(project)[0]).read_text())
+    reflex = [f"{name}=={version}" for name, version in pinned.items() if name.startswith("reflex")]
     pages = CACHE / "pages" / digest(project, [app_name, *PAGE_SOURCES], *reflex)
     with only_once(pages) as needed:
         if needed:

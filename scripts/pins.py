@@ -27,7 +27,7 @@ import copier
 import releases
 import yaml
 from releases import uv
-from requirements import blocks
+from requirements import blocks, versions
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template"
@@ -48,9 +48,11 @@ HEADER = (
     "# Written by scripts/lock from {{ 'pyproject.toml' if starter else 'requirements-tools.in' }}: exact versions,"
     " with the hashes of their files."
 )
+# With the extras, as in scripts/lock: a pip before 24.1 looks for the newest version of what is asked for with an extra
+# and pinned without it, and ends, since that one has no hash here. It comes with Python 3.11.
 LOCK = [
     *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate"),
-    *("--no-emit-index-url", "--no-emit-find-links", "--no-header"),
+    *("--no-strip-extras", "--no-emit-index-url", "--no-emit-find-links", "--no-header"),
 ]
 
 
@@ -124,7 +126,8 @@ def render_for(project: Path, answers: Answers) -> Path:
 def lock(template: Path, file: str, projects: dict[Answers, Path], options: list[str]) -> None:
     """Lock one requirements file for each server, store and database, and join the results into one template.
 
-    A package that all need stands there once, plainly; one that only some need stands in a condition.
+    A package that all need stands there once, plainly; one that only some need, or with another extra, stands in a
+    condition.
     """
     needed = {}
     for answers, project in projects.items():
@@ -133,14 +136,14 @@ def lock(template: Path, file: str, projects: dict[Answers, Path], options: list
         needed[answers] = blocks((project / file).read_text())
     lines = [HEADER]
     for package in sorted({package for packages in needed.values() for package in packages}):
-        users = {answers for answers, packages in needed.items() if package in packages}
-        versions = {needed[answers][package] for answers in users}
-        if len(versions) > 1:
-            sys.exit(f"{package} has another version in another project: {sorted(versions)}")
-        block = versions.pop()
-        if users != needed.keys():
-            block = f"{{% if {condition(package, users)} -%}}\n{block}\n{{% endif -%}}"
-        lines.append(block)
+        pinned = {answers: packages[package] for answers, packages in needed.items() if package in packages}
+        found = {versions(block)[package] for block in pinned.values()}
+        if len(found) > 1:
+            sys.exit(f"{package} has another version in another project: {sorted(found)}")
+        for block in sorted(set(pinned.values())):
+            users = {answers for answers in pinned if pinned[answers] == block}
+            whole = users == needed.keys()
+            lines.append(block if whole else f"{{% if {condition(package, users)} -%}}\n{block}\n{{% endif -%}}")
     template.write_text("\n".join(lines) + "\n")
 
 

@@ -2,13 +2,14 @@
 
 import re
 import tomllib
+from importlib.metadata import distributions
 
 import pytest
 import yaml
 from house import ROOT, install, must_run
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from requirements import versions
+from requirements import extras, versions
 from servers import SERVERS, TABLE
 from variants import STORES
 
@@ -91,6 +92,24 @@ def test_what_is_installed_is_what_is_pinned(server, project):
     }
     pinned = pins(made / "requirements.txt") | pins(made / "requirements-dev.txt")
     assert installed.items() <= pinned.items()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["none", "sqlite", "postgres"])
+def test_what_a_package_asks_for_with_an_extra_is_pinned_with_it(database, project):
+    """Without it, the pip that comes with Python 3.11 takes a newer version, which has no hash here, and ends."""
+    made = project({"database": database})
+    venv = install(made).resolve().parent
+    pinned = extras((made / "requirements.txt").read_text()) | extras((made / "requirements-dev.txt").read_text())
+    asked = [
+        requirement
+        for package in distributions(path=[str(next(venv.glob("lib/python*/site-packages")))])
+        for requirement in map(Requirement, package.requires or [])
+        if requirement.extras and (not requirement.marker or requirement.marker.evaluate({"extra": ""}))
+    ]
+    assert "granian" in {requirement.name for requirement in asked}
+    for requirement in asked:
+        assert requirement.extras <= pinned.get(canonicalize_name(requirement.name), set()), requirement
 
 
 def test_the_image_has_the_same_tools_as_the_laptop(render):

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from engine import DOCKER, start
 from house import ROOT, clean_environment, install, run
+from requirements import blocks
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +70,7 @@ def test_an_audit_lists_every_package_and_names_a_fault(answers, project):
         done = audit(made, address)
     assert done.returncode == 0, done.stdout
     listed = json.loads((made / "sbom.cdx.json").read_text())["components"]
-    pinned = set(re.findall(r"^([\w.-]+)==", (made / "requirements.txt").read_text(), re.MULTILINE))
+    pinned = blocks((made / "requirements.txt").read_text()).keys()
     here = {part["name"] for part in listed}
     assert here <= pinned
     assert len(pinned - here) < 6  # those of another system or Python
