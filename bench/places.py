@@ -85,17 +85,18 @@ class Place(ABC):
         """Build the pages once more with source maps, run a shell's command there and give what it prints."""
 
     @contextlib.contextmanager
-    def running(self, *, cores: int = 1, port: str = PORT, **environment: str) -> Iterator[Running]:
+    def running(self, *, cores: int = 1, port: str = "", **environment: str) -> Iterator[Running]:
         """Run it.
 
         Args:
             cores: How many it may use.
-            port: Where it listens; another than the usual one for a second contender at the same time.
+            port: Where it listens, if not where all do: a second one at the same time.
             environment: More for the app.
 
         Raises:
             RuntimeError: If something else has the port: its answers would be measured.
         """
+        port = port or PORT
         if house.listens(int(port)):
             msg = f"port {port} is taken, and the contenders need it: stop what has it"
             raise RuntimeError(msg)

@@ -14,8 +14,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 def pins(file: str) -> dict[str, str]:
     """Read the exact versions, by package."""
     lines = (ROOT / file).read_text().splitlines()
-    pinned = [line.split(";")[0].strip(" \\").split("==") for line in lines if line[:1].isalnum()]
-    return {canonicalize_name(name): version for name, version in pinned}
+    pinned = [Requirement(line.rstrip(" \\")) for line in lines if line[:1].isalnum()]
+    return {canonicalize_name(package.name): str(package.specifier).removeprefix("==") for package in pinned}
 
 
 @pytest.mark.parametrize(
