@@ -10,6 +10,7 @@ from pathlib import Path
 
 import engine
 import pytest
+import quick_copier  # noqa: F401 - it changes Copier
 import yaml
 from engine import built
 from google_cloud import REFUSALS, GoogleCloud

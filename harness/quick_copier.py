@@ -1,0 +1,43 @@
+"""Copier without what it does again for each file or command: imported wherever the tests run it.
+
+Half of its time goes into compiling the template's expressions, which hardly differ from one command to the next, and a
+third into asking git for each file whether the project's repository keeps executable bits.
+"""
+
+from pathlib import Path
+from types import CodeType
+
+from copier._main import Worker
+from copier._vcs import get_git
+from jinja2 import Environment
+from plumbum import ProcessExecutionError
+
+compile_template = Environment.compile
+compiled: dict[tuple, CodeType] = {}
+sync_executable_bit = Worker._sync_git_index_executable_bit  # noqa: SLF001
+ignores_bits: dict[Path, bool] = {}
+
+
+def compile_once(self: Environment, source: str, name: str | None = None, *options: object) -> CodeType:
+    """Compile a template as Jinja does, unless the same source was compiled with the same extensions."""
+    key = (source, name, options[1:], tuple(self.extensions), tuple(self.filters), self.keep_trailing_newline)
+    if key not in compiled:
+        compiled[key] = compile_template(self, source, name, *options)
+    return compiled[key]
+
+
+def ask_once(self: Worker, file: Path, mode: int) -> None:
+    """Set a file's bit in git's index as Copier does, which is only needed where git ignores the file's own."""
+    folder = self.subproject.local_abspath
+    if folder not in ignores_bits:
+        try:
+            said = get_git(context_dir=folder)("config", "--type=bool", "--get", "core.fileMode")
+        except ProcessExecutionError:
+            said = ""
+        ignores_bits[folder] = said.strip() == "false"
+    if ignores_bits[folder]:
+        sync_executable_bit(self, file, mode)
+
+
+Environment.compile = compile_once
+Worker._sync_git_index_executable_bit = ask_once  # noqa: SLF001
