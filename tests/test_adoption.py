@@ -86,6 +86,7 @@ def test_an_app_that_says_nowhere_what_it_needs_is_told(shop):
     assert "write it into requirements.txt" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_commands_from_an_app_to_a_served_page(shop):
     adopt(shop)

@@ -175,6 +175,7 @@ def is_refused(done: subprocess.CompletedProcess[str]) -> bool:
     return done.returncode == 2 and "the database is a file (database=sqlite)" in done.stderr
 
 
+@pytest.mark.long
 @given(answers=ANSWERS)
 def test_any_answers(answers, template, tools, tmp_path_factory):
     target = tmp_path_factory.mktemp("any") / "project"

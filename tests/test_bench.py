@@ -172,6 +172,7 @@ def test_a_reference_starts_without_an_engine(reference, tmp_path):
     assert 0 < figures["first page, s"] <= figures["first event, s"] < 60
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [places.InContainers, places.AsProcesses], ids=["containers", "processes"])
 def test_everything_is_measured_of_the_default(kind, tmp_path):

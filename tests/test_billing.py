@@ -34,6 +34,7 @@ def visit(front, token=""):
     return wait(use())
 
 
+@pytest.mark.long
 def test_an_instance_that_stood_still_goes_on(render):
     """All four servers in both orders at the same time, since nothing happens most of the time."""
     with ExitStack() as stack:

@@ -68,6 +68,7 @@ def run(cloud, containers, set_up, tmp_path):
     return build
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("new_machine")
 def test_three_deployments(cloud, containers, project, run, tmp_path):
     made = project()
@@ -111,6 +112,7 @@ def test_three_deployments(cloud, containers, project, run, tmp_path):
         assert get(f"{containers[1].url}/ping")[0] == 200
 
 
+@pytest.mark.long
 def test_an_app_that_does_not_start_never_gets_its_first_traffic(cloud, project, run, tmp_path):
     made = project({"startup": "backend-first", "server": "uvicorn"})
     forget_a_setting(made)

@@ -105,6 +105,7 @@ def change_the_model(project):
     models.write_text(models.read_text().replace(FIELD, f'{FIELD}    author: str = "nobody"\n'))
 
 
+@pytest.mark.long
 def test_four_deployments(cloud, google, postgres, page):
     running, project = google(ANSWERS)
     set_up(cloud, project)

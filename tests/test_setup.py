@@ -76,6 +76,7 @@ def test_a_run_after_one_that_broke_off_ends_the_same(cloud, made):
     assert memory(cloud) == whole
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("made", [{}, REDIS], ids=name, indirect=True)
 def test_teardown_removes_all_that_setup_made(cloud, made):
     before = memory(cloud)[0]
@@ -152,6 +153,7 @@ def test_waiting_for_google_has_an_end(cloud, made):
     assert "does not exist" in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("made", [{}], ids=name, indirect=True)
 def test_a_set_up_that_breaks_off_at_each_command_goes_on(cloud, made):
     """Each run is cut off after the first thing that it changes, until one has nothing left to change."""

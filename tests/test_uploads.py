@@ -43,6 +43,7 @@ def test_the_bucket_is_private_and_stays_until_its_name_is_typed(cloud, render, 
     assert BUCKET not in cloud.resources
 
 
+@pytest.mark.long
 def test_the_next_revision_has_what_was_uploaded(cloud, google, page):
     running, project = google(ANSWERS)
     set_up(cloud, project)
