@@ -97,7 +97,7 @@ def test_what_is_installed_is_what_is_pinned(server, project):
 @pytest.mark.slow
 @pytest.mark.parametrize("database", ["none", "sqlite", "postgres"])
 def test_what_a_package_asks_for_with_an_extra_is_pinned_with_it(database, project):
-    """Without it, the pip that comes with Python 3.11 takes a newer version, which has no hash here, and ends."""
+    """Without it, a pip before 23.3 takes a newer version, which has no hash here, and ends."""
     made = project({"database": database})
     venv = install(made).resolve().parent
     pinned = extras((made / "requirements.txt").read_text()) | extras((made / "requirements-dev.txt").read_text())
