@@ -48,8 +48,8 @@ HEADER = (
     "# Written by scripts/lock from {{ 'pyproject.toml' if starter else 'requirements-tools.in' }}: exact versions,"
     " with the hashes of their files."
 )
-# With the extras, as in scripts/lock: what is asked for with an extra, and pinned without, a pip before 23.3 (Debian 12's)
-# takes in its newest version, and ends, since that one has no hash here.
+# With the extras, as in scripts/lock: a pip before 23.3, such as Debian 12's, takes the newest version of what is asked
+# for with an extra and pinned without. That version has no hash here, and pip ends.
 LOCK = [
     *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate"),
     *("--no-strip-extras", "--no-emit-index-url", "--no-emit-find-links", "--no-header"),
