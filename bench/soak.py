@@ -21,8 +21,22 @@ from pathlib import Path
 from client import Tab
 from engine import Container, built, docker, start
 from house import ROOT, install, must_run
+from servers import SERVERS
 
 RESULT = Path(__file__).with_name("soak.json")
+DOCUMENT = ROOT / "docs/scale.md"
+START, END = "<!-- soak -->\n", "<!-- /soak -->"
+SHOWN = {
+    "clicks": "{:,}",
+    "visits": "{:,}",
+    "uploads of 30 MB": "{}",
+    "wrong answers": "{}",
+    "most memory, MiB": "{:.0f}",
+    "memory in the second half, MiB more": "{:.0f}",
+    "open files in the second half, more": "{:.0f}",
+    "a new visitor at the end, s": "{:.3f}",
+}
+"""The columns of the table in docs/scale.md, and how their figures are written."""
 REGULARS = 40
 """Tabs that stay open and click once a second."""
 UPLOAD = b"".join(
@@ -164,6 +178,16 @@ def verdict(samples: list[Sample], soak: Soak, last: float) -> dict[str, object]
     }
 
 
+def table() -> str:
+    """Write the table of docs/scale.md: the last run of each server."""
+    known = json.loads(RESULT.read_text())
+    lines = [f"| server | {' | '.join(SHOWN)} |", f"| --- |{' --- |' * len(SHOWN)}"]
+    for server in filter(known.get, SERVERS):
+        figures = (form.format(known[server][name]) for name, form in SHOWN.items())
+        lines.append(f"| {server} | {' | '.join(figures)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__.partition("\n")[0])
@@ -192,6 +216,8 @@ def main() -> None:
     known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     known[asked.server] = result | {"samples": [asdict(sample) for sample in samples[:: max(1, len(samples) // 60)]]}
     RESULT.write_text(json.dumps(known, indent=1) + "\n")
+    before, _, rest = DOCUMENT.read_text().partition(START)
+    DOCUMENT.write_text(before + START + table() + END + rest.partition(END)[2])
     print("\n".join(f"{key}: {value}" for key, value in result.items()))
     broken = [
         ("the container ended", killed),

@@ -3,10 +3,15 @@
 import json
 
 import scale
+import soak
 
 
 def test_the_document_has_the_tables_of_the_script():
     assert scale.START + scale.tables() + scale.END in scale.DOCUMENT.read_text()
+
+
+def test_the_document_has_the_table_of_the_soak():
+    assert soak.START + soak.table() + soak.END in soak.DOCUMENT.read_text()
 
 
 def test_more_tabs_take_more():
