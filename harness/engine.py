@@ -87,6 +87,9 @@ def start() -> bool:
         assert answers(), f"no Docker Engine runs and none can be started:\n{(HOME / 'dockerd.log').read_text()}"
         # With sudo in between it is not the process that was started here.
         (HOME / "pid").write_text(Path("/var/run/docker.pid").read_text())
+        # What earlier runs built, all but the newest part of it. It takes a minute, in which nobody has to wait here.
+        prune = [DOCKER, "builder", "prune", "--all", "--force", "--keep-storage=4GB"]
+        subprocess.Popen(prune, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return True
 
 
@@ -120,12 +123,10 @@ def another(images: list[str]) -> Iterator[str]:
 
 
 def tidy() -> None:
-    """Remove what was built, all but the base images and a part of the build cache: the next run is fast."""
+    """Remove what was built, all but the base images and the build cache: the next run is fast."""
     if answers():
         docker("container", "prune", "--force", f"--filter=label={LABEL}")
         docker("image", "prune", "--all", "--force", f"--filter=label={LABEL}")
-        if ours():
-            docker("builder", "prune", "--all", "--force", "--keep-storage=4GB")
 
 
 def stop() -> None:

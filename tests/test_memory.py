@@ -67,7 +67,7 @@ def test_large_uploads_at_once_take_turns(server, project):
     """20 at once of 30 MB would be more than the instance has: a few are taken at a time, the others wait."""
     made = project({"server": server}, built=True)
     with Served(made, MAX_BODY_MB="32") as app:
-        tab = asyncio.run(opened(app.ready().port))
+        tab = wait(opened(app.ready().port))
         body = b"".join(
             [
                 b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n',
