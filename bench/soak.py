@@ -6,6 +6,7 @@ visitor is served within a second.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import re
 import statistics
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from client import Tab
-from engine import Container, built, docker, start
+from engine import Container, built, docker, start, stop
 from house import ROOT, install, must_run
 from servers import SERVERS
 
@@ -196,8 +197,9 @@ def main() -> None:
     parser.add_argument("--uploads", type=int, default=100)
     parser.add_argument("--server", default="gunicorn")
     asked = parser.parse_args()
-    start()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as at_the_end:
+        if start():
+            at_the_end.callback(stop)
         project = Path(folder, "project")
         data = f"--data=server={asked.server}"
         must_run("copier", "copy", "--quiet", "--defaults", "--vcs-ref=HEAD", data, ROOT, project, cwd=ROOT)

@@ -130,8 +130,11 @@ def tidy() -> None:
 
 
 def stop() -> None:
-    """Stop the Engine if a test process started it; the last thing that a test run does."""
+    """Stop the Engine if one of these tools started it and no other uses it: the last thing that each of them does."""
     pid = ours()
+    others = run(DOCKER, "ps", "--quiet", cwd=ANYWHERE)
+    if others.returncode == 0 and others.stdout.strip():
+        return  # a soak or a benchmark beside this has a container
     if pid:
         must_run(*as_root(), "kill", "-TERM", str(pid), cwd=ANYWHERE)
         until(lambda: gone(pid), 60)
