@@ -1,7 +1,7 @@
 """Copier without what it does again for each file or command: imported wherever the tests run it.
 
 Half of its time goes into compiling the template's expressions, which hardly differ from one command to the next, and a
-third into asking git for each file whether the project's repository keeps executable bits.
+command of git for each file asks whether the project's repository keeps executable bits.
 """
 
 from pathlib import Path
