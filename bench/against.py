@@ -13,7 +13,7 @@ from pathlib import Path
 
 import engine
 import measure
-from contenders import BENCH, DEFAULT, GRANIAN, REDIS, REFLEX, UVICORN
+from contenders import BENCH, DEFAULT, GRANIAN, IMAGES, REDIS, REFLEX, UVICORN
 from house import run
 from places import InContainers, Place, choose, on_cores_of_the_client
 from redis_server import redis_server
@@ -62,7 +62,7 @@ def main() -> None:
                         print(f"{contender.name}: {line}", flush=True)
     finally:
         if kind is InContainers:
-            engine.tidy()
+            engine.tidy(IMAGES)
         if started_here:
             engine.stop()
 

@@ -10,6 +10,8 @@ from house import ROOT
 from servers import SERVERS
 
 BENCH = ROOT / "bench"
+IMAGES = "bench-*"
+"""The names of all images that are made here."""
 
 Answers = dict[str, str | int]
 
@@ -44,7 +46,7 @@ class Contender:
     @property
     def image(self) -> str:
         """The name of its image."""
-        return f"bench-{re.sub('[^a-z0-9]+', '-', self.name.lower())}:bench"
+        return IMAGES.replace("*", re.sub("[^a-z0-9]+", "-", self.name.lower())) + ":bench"
 
     @property
     def needs_image(self) -> bool:

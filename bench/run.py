@@ -13,7 +13,18 @@ import breakdown
 import browser
 import engine
 import measure
-from contenders import ARTICLE, BENCH, COLD_STARTS, CONTENDERS, DEFAULT, EXAMPLE, REDIS, TWO_WORKERS, UVICORN
+from contenders import (
+    ARTICLE,
+    BENCH,
+    COLD_STARTS,
+    CONTENDERS,
+    DEFAULT,
+    EXAMPLE,
+    IMAGES,
+    REDIS,
+    TWO_WORKERS,
+    UVICORN,
+)
 from house import must_run
 from ideas import IDEAS
 from places import CORES, Figures, InContainers, Place, choose, on_cores_of_the_client
@@ -56,7 +67,7 @@ def main() -> None:
             everything = compare(kind, chosen, Path(folder), redis_url, postgres)
     finally:
         if kind is InContainers:
-            engine.tidy()
+            engine.tidy(IMAGES)
         if started_here:
             engine.stop()
     chosen.results.write_text(json.dumps(everything, indent=1) + "\n")

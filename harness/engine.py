@@ -122,11 +122,24 @@ def another(images: list[str]) -> Iterator[str]:
         must_run(*as_root(), "rm", "-rf", folder, cwd=ANYWHERE)
 
 
-def tidy() -> None:
-    """Remove what was built, all but the base images and the build cache: the next run is fast."""
-    if answers():
-        docker("container", "prune", "--force", f"--filter=label={LABEL}")
-        docker("image", "prune", "--all", "--force", f"--filter=label={LABEL}")
+def tidy(names: str | None = None) -> None:
+    """Remove what was built, all but the base images and the build cache: the next run is fast.
+
+    Args:
+        names: Only the images with such a name, a pattern like `bench-*`, and images without one. What a test run
+            beside this has built, and its containers, stay.
+    """
+    if not answers():
+        return
+    mine = f"--filter=label={LABEL}"
+    if names is None:
+        docker("container", "prune", "--force", mine)
+        docker("image", "prune", "--all", "--force", mine)
+        return
+    listed = docker("image", "ls", mine, f"--filter=reference={names}", "--format={{.Repository}}:{{.Tag}}").split()
+    if listed:  # by their names: the same image may have another, which somebody uses
+        docker("image", "rm", "--force", *listed)
+    docker("image", "prune", "--force", mine)
 
 
 def stop() -> None:

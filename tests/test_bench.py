@@ -17,7 +17,7 @@ import measure
 import places
 import pytest
 import report
-from contenders import ARTICLE, DEFAULT, EXAMPLE, Edit
+from contenders import ARTICLE, DEFAULT, EXAMPLE, IMAGES, Edit
 from house import ROOT, must_run, run
 from ideas import IDEAS
 
@@ -144,6 +144,22 @@ def test_what_answers_at_a_port_that_is_taken_is_not_measured(monkeypatch, tmp_p
         monkeypatch.setattr(places, "PORT", str(taken.getsockname()[1]))
         with pytest.raises(RuntimeError, match="is taken"):
             measure.cold_start(places.AsProcesses(DEFAULT, tmp_path))
+
+
+@pytest.mark.slow
+def test_a_benchmark_removes_its_own_images_only(tmp_path):
+    """Those of the tests that run beside it stay, even if they are the same images by other names."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    names = [f"{name}-{tmp_path.parent.name}:{tag}" for name, tag in (("shared", "a"), ("bench", "bench"))]
+    engine.start()
+    for name in names:
+        engine.docker("build", *engine.build_options(), "--tag", name, ".", cwd=tmp_path)
+    container = engine.docker("create", "--label", engine.LABEL, names[0], "/none").strip()
+    with engine.alone("bench"):
+        engine.tidy(IMAGES)
+    assert engine.docker("image", "ls", "--quiet", names[0]).strip()
+    assert not engine.docker("image", "ls", "--quiet", names[1]).strip()
+    assert engine.docker("rm", container).strip() == container
 
 
 @pytest.mark.slow
