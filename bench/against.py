@@ -8,8 +8,10 @@ import argparse
 import random
 import statistics
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import engine
 import measure
@@ -18,6 +20,7 @@ from house import run
 from places import InContainers, Place, choose, on_cores_of_the_client
 from redis_server import redis_server
 
+T = TypeVar("T")
 COMPARED = [DEFAULT, UVICORN, GRANIAN, REFLEX, REDIS]
 COLD_START = {
     "first page, s": "first page",
@@ -25,8 +28,8 @@ COLD_START = {
     "CPU until the first event, s": "CPU until the first event",
 }
 """The measurements of a cold start, and what they are called."""
-STARTS = 5
-"""How often both are started for the load: two processes of the same code may differ by a percent or two."""
+STARTS_PER_LOAD = 3
+"""How many cold starts there are for each load of both."""
 DRAWS = 2000
 
 
@@ -34,7 +37,7 @@ def main() -> None:
     """Build both revisions of each contender, measure them in turn and print the ratios."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--against", required=True, metavar="REVISION", help="a commit or a tag of this repository")
-    options.add_argument("--rounds", type=int, default=60, help="cold starts of each, and seconds of load")
+    options.add_argument("--rounds", type=int, default=60, help="cold starts of each; a third as many loads")
     options.add_argument("--only", nargs="*", default=[each.name for each in COMPARED], help="names of contenders")
     options.add_argument("--processes", action="store_true", help="no containers, even where there is a Docker Engine")
     chosen = options.parse_args()
@@ -79,28 +82,40 @@ def compare(pair: list[Place], rounds: int) -> list[str]:
     """
     for place in pair:
         place.prepare()
-    figures: dict[str, list[list[float]]] = {name: [[], []] for name in COLD_START.values()}
+    ratios: dict[str, list[float]] = {name: [] for name in COLD_START.values()}
     for number in range(rounds):
-        for which in (0, 1) if number % 2 else (1, 0):
-            measured = measure.cold_start(pair[which])
-            for name, shown in COLD_START.items():
-                figures[shown][which].append(measured[name])
-    costs = figures["CPU per event"] = [[], []]
-    for _ in range(min(STARTS, rounds)):
-        for cost, more in zip(costs, measure.load_in_turn(pair, -(-rounds // STARTS)), strict=True):
-            cost.extend(more)
-    return [line(name, *both) for name, both in figures.items()]
+        before, now = in_turn(pair, number, lambda both: [measure.cold_start(place) for place in both])
+        for name, shown in COLD_START.items():
+            ratios[shown].append(now[name] / before[name])
+    ratios["CPU per event"] = []
+    for number in range(-(-rounds // STARTS_PER_LOAD)):
+        before, now = in_turn(pair, number, measure.load_in_turn)
+        # Between two starts of the same code there may be a percent or two, so that a start counts once.
+        ratios["CPU per event"].append(middle([after / earlier for earlier, after in zip(before, now, strict=True)]))
+    return [line(name, each) for name, each in ratios.items()]
 
 
-def line(name: str, before: list[float], now: list[float]) -> str:
+def in_turn(pair: list[Place], number: int, measured: Callable[[list[Place]], list[T]]) -> list[T]:
+    """Measure both, every other time the second one first.
+
+    Args:
+        pair: The earlier one, then the one of now.
+        number: Of the round.
+        measured: Measures two.
+
+    Returns:
+        What it gave for each of the pair.
+    """
+    return measured(pair) if number % 2 else measured(pair[::-1])[::-1]
+
+
+def line(name: str, ratios: list[float]) -> str:
     """Say how a measurement has changed, with the interval that the ratio is in with a probability of 95 %.
 
     Args:
         name: What was measured.
-        before: What the earlier revision took, each round.
-        now: What this one took, in the same rounds.
+        ratios: What this revision took of what the earlier one took, in each round.
     """
-    ratios = [after / earlier for earlier, after in zip(before, now, strict=True)]
     low, high = interval(ratios)
     return f"{name} {middle(ratios):.3f} of what it was ({low:.3f} to {high:.3f}), {len(ratios)} rounds"
 

@@ -11,12 +11,16 @@ from pathlib import Path
 import client
 from house import free_port, must_run, until
 from places import CORES, Figures, Place, on_cores
-from running import Running
+from running import Running, running_seconds
 
 SECONDS = 5
 """How long a load lasts; `scripts/bench --seconds` sets it."""
 TABS = 20
 """How many tabs click at once."""
+TURN = 0.2
+"""How many seconds one of two is loaded while the other waits: what slows the machine down often lasts for a second."""
+TURNS = 40
+"""How often each of the two is loaded."""
 RATE = 200
 """Events per second of the steady load."""
 IMPORT = "from my_reflex_app.my_reflex_app import app; app()"
@@ -58,29 +62,29 @@ def load(place: Place) -> Figures:
     }
 
 
-def load_in_turn(pair: list[Place], slices: int) -> list[list[float]]:
+def load_in_turn(pair: list[Place]) -> list[list[float]]:
     """Compare what an event costs two contenders that run at the same time: each is loaded while the other waits.
 
-    What else the machine does, and how fast it just is, meets both alike.
+    What else the machine does, and how fast it just is, meets both alike: each turn is short.
 
     Args:
         pair: The two.
-        slices: How many seconds of load each of them gets, one at a time.
 
     Returns:
-        CPU-seconds per event, of each in each slice.
+        CPU-seconds per event, of each in each turn.
     """
 
     async def clicked(apps: tuple[Running, Running]) -> list[list[float]]:
         tabs = [await asyncio.gather(*(client.Tab.open(app.port) for _ in range(TABS))) for app in apps]
         for opened in tabs:
             await client.click_in(opened, 1)  # warm
+        processes = [app.processes() for app in apps]
         costs: list[list[float]] = [[], []]
-        for number in range(slices):
+        for number in range(TURNS):
             for which in (0, 1) if number % 2 else (1, 0):
-                before = apps[which].cpu_seconds()
-                took = await client.click_in(tabs[which], 1)
-                costs[which].append((apps[which].cpu_seconds() - before) / len(took))
+                before = running_seconds(processes[which])
+                took = await client.click_in(tabs[which], TURN)
+                costs[which].append((running_seconds(processes[which]) - before) / len(took))
         return costs
 
     with pair[0].running() as one, pair[1].running(port=str(free_port())) as other:
