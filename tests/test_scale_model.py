@@ -1,9 +1,12 @@
 """docs/scale.md says what bench/scale.py computes, and the simulated wave is like the one that was measured."""
 
+import asyncio
 import json
 
+import pytest
 import scale
 import soak
+from engine import Container, built
 
 
 def test_the_document_has_the_tables_of_the_script():
@@ -12,6 +15,20 @@ def test_the_document_has_the_tables_of_the_script():
 
 def test_the_document_has_the_table_of_the_soak():
     assert soak.START + soak.table() + soak.END in soak.DOCUMENT.read_text()
+
+
+@pytest.mark.slow
+def test_a_soak_of_seconds(project):
+    """Its parts and what it measures; half an hour of it is a command."""
+    with Container(built(project()), MAX_BODY_MB="32") as container:
+        run = soak.Soak(container.ready(), seconds=8, visits=20, uploads=2)
+        samples = asyncio.run(run.go())
+        result = soak.verdict(samples, run, last=0.5)
+    assert soak.SHOWN.keys() <= result.keys()
+    assert (result["visits"], result["uploads of 30 MB"], result["wrong answers"]) == (20, 2, 0)
+    assert result["clicks"] >= soak.REGULARS
+    assert all(30 < sample.anonymous < sample.mebibytes < 512 for sample in samples)
+    assert all(20 < sample.files < 1000 for sample in samples)
 
 
 def test_more_tabs_take_more():
