@@ -1,11 +1,11 @@
 """docs/scale.md says what bench/scale.py computes, and the simulated wave is like the one that was measured."""
 
-import asyncio
 import json
 
 import pytest
 import scale
 import soak
+from client import wait
 from engine import Container, built
 
 
@@ -22,7 +22,7 @@ def test_a_soak_of_seconds(project):
     """Its parts and what it measures; half an hour of it is a command."""
     with Container(built(project()), MAX_BODY_MB="32") as container:
         run = soak.Soak(container.ready(), seconds=8, visits=20, uploads=2)
-        samples = asyncio.run(run.go())
+        samples = wait(run.go())
         result = soak.verdict(samples, run, last=0.5)
     assert soak.SHOWN.keys() <= result.keys()
     assert (result["visits"], result["uploads of 30 MB"], result["wrong answers"]) == (20, 2, 0)
