@@ -122,6 +122,11 @@ class Network(Relay):
         for pipe in self.pipes:
             pipe.working = threading.Event()
 
+    def lose_answer_to(self, command: bytes) -> None:
+        """Deliver the next command that has these bytes, on each connection, but end that instead of answering."""
+        for pipe in self.pipes:
+            pipe.unanswered = command
+
     def mend(self) -> None:
         """Deliver what was lost, and lose nothing more."""
         self.working.set()
@@ -136,11 +141,15 @@ class Pipe:
         """Take its two ends, and what says whether the network works."""
         self.ends = (client, server)
         self.working = working
+        self.unanswered: bytes | None = None
+        self.answers = True
 
     def copy(self, source: socket.socket, target: socket.socket) -> None:
         """Pass on what comes from one end, and its end, when the network works."""
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
+            while (data := source.recv(65536)) and (self.answers or source is self.ends[0]):
+                if source is self.ends[0] and self.unanswered and self.unanswered in data:
+                    self.answers = False
                 self.pass_on(target.sendall, data)
             self.pass_on(target.shutdown, socket.SHUT_WR)
 

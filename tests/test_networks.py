@@ -121,3 +121,4 @@ def test_tabs_work_after_redis_was_silent(server, browser, project, tmp_path):
             assert [count(page) for page in pages] == [number + 1 for number in before]
             for page in pages:
                 page.context.close()
+        assert "Task exception was never retrieved" not in app.log

@@ -107,6 +107,74 @@ def test_a_full_redis_that_takes_no_more_loses_no_click(project, tmp_path):
             assert "OutOfMemoryError" in app.log
 
 
+BROKEN_OFF = """
+import asyncio, os, types
+
+import uvloop
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+import redis_connections
+
+
+async def main():
+    redis = Redis.from_url(os.environ["REFLEX_REDIS_URL"], retry_on_error=[RedisError])
+    redis_connections.bound(redis)
+    pool = redis.connection_pool
+    connection = await pool.get_connection()
+    turns = pool.get_connection.__self__
+    turns.seen[connection] = redis_connections.LOOKS
+    turns.look()
+    await asyncio.sleep(0.01)
+    try:
+        await connection.send_command("PING")
+    except RedisError as error:
+        print(f"failed: {error}")
+    await pool.release(connection)
+    print(f"again: {await redis.ping()}")
+
+    async def info(_):
+        raise RuntimeError("not what Redis or its client says")
+
+    redis.info = info
+    states = types.SimpleNamespace(redis=redis, token_expiration=3600)
+    namespace = types.SimpleNamespace(_token_manager=types.SimpleNamespace(token_to_socket={}))
+    keep = asyncio.create_task(redis_connections.keep(states, namespace, []))
+    await asyncio.sleep(2.5)
+    print(f"keeps on: {not keep.done()}")
+
+
+uvloop.run(main())
+"""
+
+
+def test_a_command_whose_connection_is_broken_off_before_it_is_sent_fails_as_one_of_redis(project, redis_url):
+    """Otherwise uvloop raises what neither Reflex nor redis-py expects, and what works in the background ends."""
+    made = project(REDIS)
+    printed = must_run(".venv/bin/python", "-c", BROKEN_OFF, cwd=made, PYTHONPATH=".", REFLEX_REDIS_URL=redis_url)
+    assert "failed: Redis has not answered for 2 s\n" in printed
+    assert "again: True\n" in printed
+    assert "keeps on: True\n" in printed
+
+
+def test_a_lock_whose_answer_was_lost_is_had_at_once(project, redis_url):
+    """The client asks again, and Redis says that somebody has it: the event itself. Otherwise it waits for 10 s."""
+
+    async def clicks(app, network):
+        tab = await Tab.open(app.ready().port)
+        counts = [count(await tab.click())]
+        network.lose_answer_to(b"$3\r\nSET\r\n")
+        start = time.monotonic()
+        counts.append(count(await tab.click()))
+        return counts, time.monotonic() - start
+
+    network, url = Network.to(redis_url)
+    with network, Served(project(REDIS, built=True), REFLEX_REDIS_URL=url) as app:
+        counts, seconds = wait(clicks(app, network))
+    assert counts == [1, 2]
+    assert seconds < 5
+
+
 SHOWS = """
 
 class Loaded(rx.State):
