@@ -111,9 +111,12 @@ def test_tabs_work_after_redis_was_silent(server, browser, project, tmp_path):
             pages = [open_tab(browser, app.ready().url) for _ in range(3)]
             assert [count(page) for page in pages] == [1, 1, 1]
             network.lose()
+            lost = time.monotonic()
             for page in pages:
                 page.click("#increment")
-            time.sleep(12)
+            for page in pages:
+                expect(page.get_by_text("An error occurred")).to_be_visible(timeout=8000)
+            time.sleep(max(0, lost + 12 - time.monotonic()))
             network.mend()
             time.sleep(BACK / 1000)
             before = [int(page.inner_text("#count")) for page in pages]
