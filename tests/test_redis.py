@@ -133,14 +133,21 @@ async def main():
     await pool.release(connection)
     print(f"again: {await redis.ping()}")
 
+    listener = types.SimpleNamespace(task=asyncio.create_task(asyncio.sleep(0)))
+    starts, asked = [], asyncio.Event()
+
     async def info(_):
+        print(f"listeners started before: {len(starts)}")
+        asked.set()
         raise RuntimeError("not what Redis or its client says")
 
     redis.info = info
     states = types.SimpleNamespace(redis=redis, token_expiration=3600)
     namespace = types.SimpleNamespace(_token_manager=types.SimpleNamespace(token_to_socket={}))
-    keep = asyncio.create_task(redis_connections.keep(states, namespace, []))
-    await asyncio.sleep(2.5)
+    listeners = [((listener, "task"), lambda: starts.append(listener))]
+    keep = asyncio.create_task(redis_connections.keep(states, namespace, listeners))
+    await asyncio.wait_for(asked.wait(), 10)
+    await asyncio.sleep(0.1)
     print(f"keeps on: {not keep.done()}")
 
 
@@ -154,6 +161,7 @@ def test_a_command_whose_connection_is_broken_off_before_it_is_sent_fails_as_one
     printed = must_run(".venv/bin/python", "-c", BROKEN_OFF, cwd=made, PYTHONPATH=".", REFLEX_REDIS_URL=redis_url)
     assert "failed: Redis has not answered for 2 s\n" in printed
     assert "again: True\n" in printed
+    assert "listeners started before: 1\n" in printed
     assert "keeps on: True\n" in printed
 
 
