@@ -165,6 +165,73 @@ def test_a_command_whose_connection_is_broken_off_before_it_is_sent_fails_as_one
     assert "keeps on: True\n" in printed
 
 
+LOCKS = """
+import asyncio, os, time
+
+import reflex as rx
+import uvloop
+from redis.asyncio import Redis
+from reflex.istate.manager.redis import StateManagerRedis
+from reflex.istate.manager.token import BaseStateToken
+
+import redis_locks
+
+
+async def main():
+    redis = Redis.from_url(os.environ["REFLEX_REDIS_URL"])
+    states = StateManagerRedis(redis=redis)
+    locks = redis_locks.Locks(states)
+    redis_locks.Releases(states)
+    token = BaseStateToken(ident="a-tab", cls=rx.State)
+    key = states._lock_key(token)
+
+    async def event():
+        async with states._lock(token):
+            pass
+
+    async def took(*events):
+        started = time.monotonic()
+        await asyncio.wait_for(asyncio.gather(*events), 20)
+        return time.monotonic() - started
+
+    # A worker begins to listen while two events wait, and the lock is given back meanwhile.
+    subscribe, begin = states._ensure_lock_task_subscribed, asyncio.Event()
+
+    async def subscribe_late():
+        await begin.wait()
+        await subscribe()
+
+    states._ensure_lock_task_subscribed = subscribe_late
+    await redis.set(key, "a third one's", px=60_000)
+    events = [asyncio.create_task(event()) for _ in range(2)]
+    await asyncio.sleep(0.2)
+    await redis.delete(key)
+    begin.set()
+    print(f"began: {await took(*events):.3f}")
+
+    # Another worker gives it back while this one's listener has lost its connection.
+    await redis.set(key, "another worker's", px=60_000)
+    events = [asyncio.create_task(event()) for _ in range(2)]
+    while not all(known.is_set() for known in locks.heard.values()) or not locks.heard:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    await redis.pipeline().client_kill_filter(_type="pubsub").delete(key).execute()
+    print(f"lost: {await took(*events):.3f}")
+
+
+uvloop.run(main())
+"""
+
+
+def test_a_lock_that_was_given_back_while_nobody_listened_is_taken(project, redis_url):
+    """Otherwise each event takes another for the one that has it, and all wait until the lock would have expired."""
+    made = project(REDIS)
+    printed = must_run(".venv/bin/python", "-c", LOCKS, cwd=made, PYTHONPATH=".", REFLEX_REDIS_URL=redis_url)
+    waited = {case: float(seconds) for case, seconds in re.findall(r"^(began|lost): ([\d.]+)$", printed, re.MULTILINE)}
+    assert waited.keys() == {"began", "lost"}, printed
+    assert max(waited.values()) < 5, printed
+
+
 def test_an_event_goes_on_at_once_if_redis_did_what_it_asked_but_the_answer_was_lost(project, redis_url):
     """The client asks again. Of a lock Redis says that somebody has it, the event itself, which would wait 10 s."""
 
