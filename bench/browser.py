@@ -11,7 +11,7 @@ from places import Figures, Place
 from playwright.sync_api import Page
 from playwright.sync_api import TimeoutError as NothingHappened
 from running import Process, Running
-from visitor import chromium
+from visitor import chromium, open_page
 
 PATIENCE = 15
 """Seconds until a click that nobody answers counts as lost."""
@@ -40,7 +40,7 @@ def usable_button(place: Place) -> Figures:
     with tab() as page, place.running() as app:
         since = app.started
         client.first_page(app.port, since)
-        page.goto(app.url)
+        open_page(page, app.url)
         page.click("#increment")
         page.wait_for_function("document.querySelector('#count').innerText === '1'", polling=20)
         took = time.time() - since
@@ -102,7 +102,7 @@ def interruption(place: Place, what: str, interrupt: Callable[[Running], None], 
     names = (f"{what}: without answers, s", f"{what}: clicks forgotten")
     with tab() as page, place.running(**environment) as app:
         client.first_event(app.port, time.time())
-        page.goto(app.url)
+        open_page(page, app.url)
         page.click("#increment")
         page.wait_for_function("document.querySelector('#count').innerText === '1'", polling=20)
         page.evaluate(CLICK_ON)

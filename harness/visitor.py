@@ -29,9 +29,18 @@ def watch(page: Page) -> list[str]:
     return complaints
 
 
+def open_page(page: Page, url: str) -> None:
+    """Open a page of the app and wait until its JavaScript runs, which connects to the backend.
+
+    The page shows before that, and a click is lost then. The browser's `load` event does not wait for it either.
+    """
+    with page.expect_websocket():
+        page.goto(url)
+
+
 def click_to_three(page: Page, url: str) -> None:
     """Open the first page and count from 0 to 3."""
-    page.goto(url)
+    open_page(page, url)
     expect(page.locator("#count")).to_have_text("0")
     for count in ("1", "2", "3"):
         page.click("#increment")

@@ -11,13 +11,13 @@ from engine import Container, built
 from house import Served, build, digest, get, must_run, run, until
 from playwright.sync_api import expect
 from servers import SERVERS
-from visitor import watch
+from visitor import open_page, watch
 
 FILE = {"name": "tea list.txt", "mimeType": "text/plain", "buffer": b"green"}
 
 
 def bookshop(page, url):
-    page.goto(url)
+    open_page(page, url)
     expect(page.locator("#total")).not_to_have_text("")  # the page is loaded, and the table is there
     before = page.locator("#books li").count()
     page.fill("#title", "Persuasion")
@@ -30,7 +30,7 @@ def bookshop(page, url):
 
 
 def setters(page, url):
-    page.goto(url)
+    open_page(page, url)
     page.select_option("#options", "coffee")
     expect(page.locator("#option")).to_have_text("coffee")
     page.fill("#text", "hot")
@@ -41,13 +41,13 @@ def setters(page, url):
 
 
 def page_states(page, url):
-    page.goto(url)
+    open_page(page, url)
     page.click("#first")
     page.click("#first")
     page.click("#second")
     expect(page.locator("#first-count")).to_have_text("2")
     expect(page.locator("#second-count")).to_have_text("1")
-    page.goto(f"{url}/late")
+    open_page(page, f"{url}/late")
     page.click("#done")
     expect(page.locator("#said")).to_have_value("done")
     page.goto(f"{url}/plain")
@@ -55,7 +55,7 @@ def page_states(page, url):
 
 
 def api(page, url):
-    page.goto(url)
+    open_page(page, url)
     page.click("#fail")
     expect(page.locator("#said")).to_have_value("sorry: on purpose")
     for path in (
@@ -78,7 +78,7 @@ def api(page, url):
 
 
 def javascript(page, url):
-    page.goto(url)
+    open_page(page, url)
     page.click("#shout")
     expect(page.locator("#heard")).to_have_text("TEA")
     expect(page.locator("#confetti canvas")).to_be_visible()
@@ -87,7 +87,7 @@ def javascript(page, url):
 
 
 def login(page, url):
-    page.goto(f"{url}/inside")
+    open_page(page, f"{url}/inside")
     page.wait_for_url(f"{url}/")
     page.fill("#name", "ada")
     page.fill("#password", "wrong")
@@ -107,7 +107,7 @@ def login(page, url):
 
 
 def data_files(page, url):
-    page.goto(url)
+    open_page(page, url)
     page.click("#load")
     expect(page.locator("#rows li")).to_have_count(2)
     yield page.inner_text("#rows"), page.inner_text("#note")
@@ -115,7 +115,7 @@ def data_files(page, url):
 
 def uploads(page, url):
     for path, form in (("/", "first"), ("/second", "second")):
-        page.goto(url + path)
+        open_page(page, url + path)
         page.set_input_files(f"#{form} input[type=file]", FILE)
         page.click("#send")
         expect(page.locator(".file").last).to_have_text("tea list.txt")
@@ -125,7 +125,7 @@ def uploads(page, url):
 
 
 def notes(page, url):
-    page.goto(url)
+    open_page(page, url)
     page.fill("#text", "tea")
     page.click("#add")
     expect(page.locator("#memos li")).to_have_text(["tea"])
@@ -133,7 +133,7 @@ def notes(page, url):
 
 
 def paths(page, url):
-    page.goto(f"{url}/shop/")
+    open_page(page, f"{url}/shop/")
     page.click("#more")
     expect(page.locator("#count")).to_have_text("1")
     page.click("#third")
@@ -146,21 +146,21 @@ def paths(page, url):
 
 
 def src_layout(page, url):
-    page.goto(url)
+    open_page(page, url)
     page.click("#sell")
     expect(page.locator("#shown")).to_have_text("1,500")
     yield "sold"
 
 
 def poetry(page, url):
-    page.goto(url)
+    open_page(page, url)
     page.click("#add")
     expect(page.locator("#shown")).to_have_text("1.0 kB")
     yield "added"
 
 
 def guide(page, url):
-    page.goto(url)
+    open_page(page, url)
     expect(page.locator("#badge")).to_have_text("arrived")
     page.click("#slowly")
     expect(page.locator("#badge")).to_have_text("arrived one two 2 behind")
@@ -181,7 +181,7 @@ def guide(page, url):
     expect(page.locator("#number")).to_have_text("5")
     expect(page.locator("#origin")).to_have_text("home")
     yield page.inner_text("#running"), page.title()
-    page.goto(url)
+    open_page(page, url)
     expect(page.locator("#theme")).to_have_text("dark")
 
 

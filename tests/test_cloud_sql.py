@@ -13,6 +13,7 @@ from history import commit
 from house import get, must_run
 from playwright.sync_api import expect
 from postgres_server import postgres_server
+from visitor import open_page
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +95,7 @@ class TestTearDown:
 
 
 def add_note(page, url, text):
-    page.goto(f"{url}/notes")
+    open_page(page, f"{url}/notes")
     page.fill("#text", text)
     page.click("#add")
     expect(page.locator("#notes li").first).to_have_text(text)

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from house import ROOT, clean_environment, free_port, get, run, session, until
 from playwright.sync_api import expect
+from visitor import open_page
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +49,7 @@ def test_one_command_serves_a_project(store, project, tmp_path):
 
 def test_one_command_shows_the_template(page, tmp_path):
     with serving("scripts/demo", "server=granian", cwd=ROOT, log=tmp_path / "log") as address:
-        page.goto(address)
+        open_page(page, address)
         for count in ("1", "2", "3"):
             page.click("#increment")
             expect(page.locator("#count")).to_have_text(count)

@@ -9,7 +9,7 @@ import yaml
 from house import Served, must_run, run, until
 from playwright.sync_api import expect
 from postgres_server import postgres_server
-from visitor import watch
+from visitor import open_page, watch
 
 FILES = [
     "migrate.py",
@@ -38,7 +38,7 @@ def add_a_field(project):
 
 
 def add_note(page, url, text):
-    page.goto(f"{url}/notes")
+    open_page(page, f"{url}/notes")
     page.fill("#text", text)
     page.click("#add")
     expect(page.locator("#notes li").first).to_have_text(text)
@@ -183,6 +183,6 @@ class TestServed:
     def test_a_database_that_is_away_at_the_start_keeps_nobody_from_the_pages(self, project, page):
         made = project({"database": "postgres"}, built=True)
         with Served(made, REFLEX_DB_URL="postgresql+psycopg://app@127.0.0.1:1/app?connect_timeout=5") as app:
-            page.goto(app.ready().url)
+            open_page(page, app.ready().url)
             page.click("#increment")
             expect(page.locator("#count")).to_have_text("1")

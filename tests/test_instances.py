@@ -20,6 +20,7 @@ from house import Served, build, free_port, listens, must_run, run, until
 from playwright.sync_api import expect
 from redis_server import redis_server
 from variants import SERVERS
+from visitor import open_page
 
 pytestmark = pytest.mark.slow
 
@@ -256,7 +257,7 @@ def test_the_two_instances_of_compose(project, redis_url, browser, tmp_path):
         try:
             until(lambda: listens(port), 10)
             page = browser.new_context().new_page()
-            page.goto(f"http://localhost:{port}")
+            open_page(page, f"http://localhost:{port}")
             for number in ("1", "2"):
                 page.click("#increment")
                 expect(page.locator("#count")).to_have_text(number)

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from redis_server import redis_server
 from servers import SERVERS
 from variants import STORES
+from visitor import open_page
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +35,7 @@ def store(redis_url):
 
 def open_tab(browser, url):
     page = browser.new_context().new_page()
-    page.goto(url)
+    open_page(page, url)
     expect(page.locator("#count")).to_have_text("0")
     return page
 
@@ -68,7 +69,7 @@ def test_a_duplicated_tab_still_has_a_state_of_its_own(kept, browser, project, s
         token = page.evaluate("sessionStorage.getItem('token')")
         copy = page.context.new_page()
         copy.add_init_script(f"sessionStorage.setItem('token', {token!r})")  # a browser copies it
-        copy.goto(app.url)
+        open_page(copy, app.url)
         expect(copy.locator("#count")).to_have_text("0")
         assert count(copy) == 1
         assert count(page) == 2

@@ -11,7 +11,7 @@ from edge import Edge
 from house import Served, build, listens, until
 from playwright.sync_api import expect
 from variants import COMBINATIONS, SERVERS, name
-from visitor import click_to_three, watch
+from visitor import click_to_three, open_page, watch
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def test_a_visitor_uses_every_page(answers, project, page, redis_url, tmp_path):
         page.goto(f"{app.url}/item/teapot")
         expect(page.locator("#item")).to_have_text("teapot")
 
-        page.goto(app.url)
+        open_page(page, app.url)
         page.click("#start")
         expect(page.locator("#percent")).to_have_text("100 %")
         upload = tmp_path / f"{uuid.uuid4()}.txt"
@@ -200,3 +200,22 @@ def test_the_same_pages_work_on_any_port_and_host_name(server, project, page):
     with Served(made) as app:
         app.ready()
         click_to_three(page, f"http://127.0.0.1:{app.port}")
+
+
+def test_a_button_that_waits_for_the_page_loses_no_click_on_a_slow_network(project, page):
+    """As the README's table of what fails tells an owner to make it."""
+    made = project()
+    index = made / "my_reflex_app/pages/index.py"
+    button = 'id="increment"'
+    index.write_text(index.read_text().replace(button, f"{button}, disabled=~rx.State.is_hydrated"))
+    build(made)
+    with Served(made) as app:
+        app.ready()
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        slow = {"downloadThroughput": 50_000, "uploadThroughput": 50_000}  # bytes a second
+        session.send("Network.emulateNetworkConditions", {"offline": False, "latency": 150} | slow)
+        page.goto(app.url, wait_until="commit")
+        expect(page.locator("#increment")).to_be_disabled()
+        page.click("#increment")
+        expect(page.locator("#count")).to_have_text("1")

@@ -15,6 +15,7 @@ from house import Served, build, get, until
 from network import Network
 from servers import SERVERS, TABLE
 from variants import STARTUPS
+from visitor import open_page
 
 pytestmark = pytest.mark.slow
 
@@ -433,7 +434,7 @@ def test_a_blocked_event_loop_is_named_and_ends_the_worker(server, project, page
         app_file.write('\n\napp.add_page(blocking, route="/blocking")\n')
     build(made)
     with Served(made, BLOCKED_SECONDS="5") as app:
-        page.goto(f"{app.ready().url}/blocking")
+        open_page(page, f"{app.ready().url}/blocking")
         what = "a handler blocks the event loop for 5 s (the limit was set to that)"
         with fault(what, server, "overlap", app, "has blocked the event loop"):
             page.click("#block")

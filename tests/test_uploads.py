@@ -9,6 +9,7 @@ import pytest
 from google_cloud import PROJECT
 from house import get
 from playwright.sync_api import expect
+from visitor import open_page
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ def test_the_next_revision_has_what_was_uploaded(cloud, google, page):
         assert done.returncode == 0, f"{done.stdout}\n{running.log}"
         (serving,) = cloud.traffic(SERVICE)
         addresses.append(cloud.service(SERVICE)["status"]["revisions"][serving])
-    page.goto(addresses[0])
+    open_page(page, addresses[0])
     page.set_input_files("#upload input[type=file]", FILE)
     page.click("#send")
     expect(page.locator("#uploaded")).to_have_text("tea.txt")
