@@ -94,11 +94,8 @@ class Network(Relay):
     def __exit__(self, *_: object) -> None:
         """Close all connections."""
         super().__exit__()
-        for pipe in self.pipes:
-            pipe.working.set()
-            for end in pipe.ends:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
+        self.mend()
+        self.cut()
 
     def serve(self, client: socket.socket) -> None:
         """Pass on what the two ends of a connection say, until both are done."""
@@ -122,10 +119,21 @@ class Network(Relay):
         for pipe in self.pipes:
             pipe.working = threading.Event()
 
-    def lose_answer_to(self, command: bytes) -> None:
-        """Deliver the next command that has these bytes, on each connection, but end that instead of answering."""
+    def lose_answer_to(self, command: bytes | None) -> None:
+        """Deliver the next command that has these bytes, on each connection, but end that instead of answering.
+
+        Args:
+            command: A part of it; None to lose no answers any more.
+        """
         for pipe in self.pipes:
             pipe.unanswered = command
+
+    def cut(self) -> None:
+        """End all connections, as a restart of what stands in between does."""
+        for pipe in self.pipes:
+            for end in pipe.ends:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def mend(self) -> None:
         """Deliver what was lost, and lose nothing more."""
