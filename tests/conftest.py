@@ -116,10 +116,10 @@ def render(copie_session, shared_folder) -> Render:
 
 @pytest.fixture
 def project(render, tmp_path) -> Render:
-    """Make a project of one's own that can be installed, built and changed."""
+    """Make a project of one's own, or several with different names, that can be installed, built and changed."""
 
-    def get(answers: Answers | None = None, *, built: bool = False) -> Path:
-        copy = tmp_path / "project"
+    def get(answers: Answers | None = None, *, built: bool = False, name: str = "project") -> Path:
+        copy = tmp_path / name
         shutil.copytree(render(answers), copy, ignore=shutil.ignore_patterns(".venv", ".web", "__pycache__"))
         if built:
             app_name = yaml.safe_load((copy / ".copier-answers.yml").read_text())["app_name"]

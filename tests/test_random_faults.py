@@ -7,9 +7,11 @@ import os
 import random
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
-from client import INCREMENT, Tab, wait
+from client import INCREMENT, Tab
 from house import Served
 from network import Network
 from redis_server import redis_server
@@ -64,7 +66,7 @@ async def break_and_mend(network: Network, chance: random.Random) -> None:
     while time.monotonic() < end:
         await asyncio.sleep(chance.choice([0, 0.5, 4]))
         kind = chance.choice(["long silence", "short silence", "end", *COMMANDS])
-        logging.getLogger(__name__).warning(kind)  # pytest shows it when the test fails
+        logging.getLogger(__name__).warning("%s: %s", network.port, kind)  # pytest shows it when the test fails
         if "silence" in kind:
             network.lose()
             await asyncio.sleep(chance.uniform(2, 12) if kind == "long silence" else chance.uniform(0.01, 2))
@@ -78,25 +80,39 @@ async def break_and_mend(network: Network, chance: random.Random) -> None:
     await asyncio.sleep(ANSWERED)
 
 
-@pytest.mark.parametrize(("seed", "server"), list(enumerate(SERVERS, FIRST_SEED)))
-def test_no_visitor_stands_still_and_none_loses_a_click_unless_told(seed, server, project, tmp_path):
-    async def visit(visitor, faults):
+def test_no_visitor_stands_still_and_none_loses_a_click_unless_told(project, tmp_path):
+    """All four servers at the same time, each with a network and a seed of its own: they wait most of the time."""
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(len(SERVERS)))
+        runs, apps = {}, {}
+        for seed, server in enumerate(SERVERS, FIRST_SEED):
+            network, url = Network.to(stack.enter_context(redis_server(tmp_path)))
+            stack.enter_context(network)
+            made = project({"server": server, "state_store": "redis"}, built=True, name=server)
+            app = apps[server] = stack.enter_context(Served(made, REFLEX_REDIS_URL=url))
+            work = everybody(app.ready().port, network, random.Random(seed))  # noqa: S311
+            runs[server, seed] = pool.submit(asyncio.run, work)
+        for which, run in runs.items():
+            try:
+                assert min(run.result()) > SECONDS
+            except BaseException as error:
+                error.add_note(f"server and seed: {which}")
+                raise
+    for server, app in apps.items():
+        assert "Task exception was never retrieved" not in app.log, server
+
+
+async def everybody(port: int, network: Network, chance: random.Random) -> list[int]:
+    """Let `VISITORS` click while faults happen, and tell how often each clicked."""
+
+    async def visit(visitor: Visitor) -> None:
         while not faults.done():
             await visitor.click()
             await asyncio.sleep(random.random() / 5)  # noqa: S311
 
-    async def everybody(port, network):
-        visitors = [Visitor(await Tab.open(port)) for _ in range(VISITORS)]
-        async with asyncio.TaskGroup() as group:
-            faults = group.create_task(break_and_mend(network, random.Random(seed)))  # noqa: S311
-            for visitor in visitors:
-                group.create_task(visit(visitor, faults))
-        return [visitor.sent for visitor in visitors]
-
-    made = project({"server": server, "state_store": "redis"}, built=True)
-    with redis_server(tmp_path) as redis_url:
-        network, url = Network.to(redis_url)
-        with network, Served(made, REFLEX_REDIS_URL=url) as app:
-            clicks = wait(everybody(app.ready().port, network))
-    assert min(clicks) > SECONDS
-    assert "Task exception was never retrieved" not in app.log
+    visitors = [Visitor(await Tab.open(port)) for _ in range(VISITORS)]
+    async with asyncio.TaskGroup() as group:
+        faults = group.create_task(break_and_mend(network, chance))
+        for visitor in visitors:
+            group.create_task(visit(visitor))
+    return [visitor.sent for visitor in visitors]
