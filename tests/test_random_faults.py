@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 FIRST_SEED = int(os.environ.get("FIRST_SEED", "0"))
 SECONDS = 25
 """For how long faults begin."""
-VISITORS = 6
+VISITORS = 4
 ANSWERED = 8
 """Seconds within which a click is answered, by an error at least, on a busy machine too. A forgotten lock lasts 10."""
 COMMANDS = ("SET", "MGET", "EVAL", "GETDEL", "PEXPIRE")
