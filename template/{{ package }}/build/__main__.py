@@ -1,0 +1,43 @@
+"""Runs the jobs on the pages in `.web`, and writes `.web/build/routes.caddy`, which the Caddyfile imports."""
+
+import json
+import os
+from pathlib import Path
+
+from reflex.config import get_config
+from reflex.utils.prerequisites import get_app
+
+from .addresses import use_own_address
+from .events import check
+from .routes import api_patterns, caddy_api, caddy_pages
+from .scripts import script_hashes
+from .site_files import write_site_files
+
+
+def main() -> None:
+    """Finish the pages.
+
+    Raises:
+        RuntimeError: If this version of Reflex builds pages in an unknown way, or a worker would lack an event of them.
+    """
+    web = Path(".web")
+    config = get_config()
+    static_dir = web / "build" / "client"
+    pages = static_dir / config.frontend_path.strip("/")
+    use_own_address(pages, config.api_url)
+    # As environment.sh sets them for the workers.
+    os.environ |= {"__REFLEX_SKIP_COMPILE": "1", "REFLEX_ENV_MODE": "prod"}
+    app = get_app().app
+    asgi_app = app()
+    check(app, web)
+    routes = json.loads((web / "routes.json").read_text())
+    (web / "build" / "routes.caddy").write_text(
+        caddy_api(config.backend_path.rstrip("/"), list(api_patterns(asgi_app)))
+        + caddy_pages(config.frontend_path.rstrip("/"), routes)
+        + script_hashes(static_dir)
+    )
+    write_site_files(static_dir, pages, config.deploy_url)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Makes the built pages connect to the address they were loaded from, so that one image serves any address and port.
+
+Reflex writes `api_url` into the pages and has no setting for this.
+"""
+
+import re
+from pathlib import Path
+
+
+def use_own_address(pages: Path, api_url: str) -> None:
+    """Replace the backend's address in the built pages; a page on plain http keeps its port.
+
+    Args:
+        pages: The folder of the built pages.
+        api_url: The app's setting. Any host but localhost means a separate backend; then nothing is changed.
+
+    Raises:
+        RuntimeError: If no file names the backend as this version of Reflex is known to do it.
+    """
+    host = re.fullmatch(r"https?://(localhost(?::\d+)?)/?", api_url)
+    if not host:
+        return
+    address = re.compile(rf"""(["'`])(http|ws)://{re.escape(host[1])}(/[^"'`]*)\1""")
+    origin = {"http": "location.origin", "ws": "location.origin.replace(/^http/,'ws')"}
+    changed = 0
+    for script in (pages / "assets").glob("reflex-env-*.js"):
+        # "http://localhost:8000/ping" becomes (location.origin+"/ping"), in whichever quotes it stands.
+        code, count = address.subn(
+            lambda found: "({}+{}{}{})".format(origin[found[2]], *found.group(1, 3, 1)), script.read_text()
+        )
+        script.write_text(code)
+        # The compressed copies have the old address, and the file is too small to compress again.
+        for compressed in script.parent.glob(f"{script.name}.*"):
+            compressed.unlink()
+        changed += count
+    if not changed:
+        msg = f"No built file names {api_url} as the backend: addresses.py does not know this version of Reflex."
+        raise RuntimeError(msg)

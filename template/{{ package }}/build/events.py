@@ -1,0 +1,71 @@
+"""Checks that a worker in production knows every state and event of the built pages.
+
+A worker does not compile: it evaluates only the pages that Reflex lists in `backend/stateful_pages.json`, those that
+create a state. What another page registers when it is evaluated would be missing, so that page is added to the list.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import reflex as rx
+
+
+def check(app: rx.App, web: Path) -> None:
+    """Make sure that each worker knows the states and events of the built pages.
+
+    Args:
+        app: The app, started as a worker starts it.
+        web: The folder that Reflex builds in.
+
+    Raises:
+        RuntimeError: If a worker would still differ from what the pages were built with.
+    """
+    context = web / "utils" / "context.jsx"
+    built = re.search(r'stateSchema = "(\w+)"', context.read_text()) if context.exists() else None
+    if not built:
+        return  # an app without a state
+    try:
+        from reflex_base.registry import RegistrationContext
+
+        handlers = RegistrationContext.get().event_handlers
+        missing = sorted(sent_events(web) - handlers.keys())
+        if not missing and schema(app) == built[1]:
+            return
+        listed = web / "backend" / "stateful_pages.json"
+        needed = json.loads(listed.read_text())
+        for route in list(app._unevaluated_pages):
+            before = schema(app)
+            app._compile_page(route, save_page=False)
+            if schema(app) != before and route not in needed:
+                needed.append(route)
+        if schema(app) == built[1] and not sent_events(web) - handlers.keys():
+            listed.write_text(json.dumps(needed))
+            return
+    except (AttributeError, ImportError, OSError) as error:
+        print(f"production.build: the events of the pages are not checked, this Reflex is not known: {error}.")
+        return
+    names = f", for example {', '.join(missing[:5])}" if missing else ""
+    msg = (
+        f"The pages were built with states or events that a worker does not have when it starts{names}. Does"
+        " the app define its states by an environment variable, a file or the time?"
+    )
+    raise RuntimeError(msg)
+
+
+def schema(app: rx.App) -> str:
+    """Return the checksum of an app's states, variables and events that Reflex writes into the pages."""
+    from reflex.state import _frontend_schema
+
+    _frontend_schema.cache_clear()  # Reflex does not do it when an event is added
+    return app._state._to_frontend_schema()
+
+
+def sent_events(web: Path) -> set[str]:
+    """Return the events that the built pages send, such as `reflex___state____state.counter.increment`."""
+    return {
+        name
+        for folder in ("app", "app_components", "utils")
+        for script in (web / folder).rglob("*.js*")
+        for name in re.findall(r'ReflexEvent\("(reflex___state____state\.[\w.]+)"', script.read_text())
+    }

@@ -1,0 +1,40 @@
+"""Prepares each worker before its first request. Reflex loads the plugin because environment.sh names it."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import reflex as rx
+
+from . import fixes, logs, worker
+
+logs.apply()  # before the app is imported, which may log
+
+HANDLER_SECONDS = 2
+"""How long event handlers may take to finish when the worker stops. Reflex would cancel them at once."""
+
+
+class ProductionPlugin(rx.plugins.Plugin):
+    """Adds to the app what a worker needs in production."""
+
+    def post_compile(self, **context) -> None:
+        """Register the preparation; `context["app"]` is the app."""
+        app = context["app"]
+        given = app.api_transformer or []
+        given = given if isinstance(given, Sequence) else [given]
+        app.api_transformer = [*given, logs.Requests]
+        app.register_lifespan_task(run_worker, app=app)
+
+
+@contextlib.asynccontextmanager
+async def run_worker(app: rx.App) -> AsyncIterator[None]:
+    """Prepare one worker process, and clean up when it stops.
+
+    Raises:
+        RuntimeError: If a module of worker/ finds that the worker cannot serve.
+    """
+    await worker.prepare(app)
+    app.event_processor.graceful_shutdown_timeout = HANDLER_SECONDS
+    tasks = fixes.apply_all(app)
+    yield
+    for task in tasks:
+        task.cancel()
