@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import engine
-import measure
-from contenders import BENCH, DEFAULT, GRANIAN, IMAGES, REDIS, REFLEX, UVICORN
-from house import run
-from places import InContainers, Place, choose, on_cores_of_the_client
-from redis_server import redis_server
+from bench import measure
+from bench.contenders import BENCH, DEFAULT, GRANIAN, IMAGES, REDIS, REFLEX, UVICORN
+from bench.places import InContainers, Place, choose, on_cores_of_the_client
+from harness import engine
+from harness.commands import run
+from harness.redis_server import redis_server
 
 T = TypeVar("T")
 COMPARED = [DEFAULT, UVICORN, GRANIAN, REFLEX, REDIS]

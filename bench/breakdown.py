@@ -7,9 +7,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import measure
-from places import Place
-from running import Process
+from bench import measure
+from bench.places import Place
+from bench.running import Process
 
 EXPLORER = "source-map-explorer@2.5.3"
 """Tells which package each byte of a built script comes from, by its source map."""

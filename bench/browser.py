@@ -5,13 +5,14 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 
-import client
-from breakdown import without_hash
-from places import Figures, Place
 from playwright.sync_api import Page
 from playwright.sync_api import TimeoutError as NothingHappened
-from running import Process, Running
-from visitor import chromium, open_page
+
+from bench.breakdown import without_hash
+from bench.places import Figures, Place
+from bench.running import Process, Running
+from harness import client
+from harness.visitor import chromium, open_page
 
 PATIENCE = 15
 """Seconds until a click that nobody answers counts as lost."""

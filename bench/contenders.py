@@ -5,9 +5,9 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import projects
-from house import ROOT
-from servers import SERVERS
+from harness import projects
+from harness.caches import ROOT
+from harness.servers import SERVERS
 
 BENCH = ROOT / "bench"
 IMAGES = "bench-*"
@@ -117,8 +117,6 @@ def project(contender: Contender, folder: Path) -> Path:
     """
     projects.copy(folder, contender.answers, "--overwrite", version=contender.revision)
     if contender.folder:
-        # gunicorn would read the template's settings in the article's name.
-        (folder / "gunicorn.conf.py").unlink(missing_ok=True)
         shutil.copytree(BENCH / contender.folder, folder, dirs_exist_ok=True)
         (folder / ".dockerignore").write_text(".git\n.web\n.venv\n")
     for edit in contender.edits:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from contenders import DEFAULT, GRANIAN, REDIS, TWO_WORKERS, UVICORN, Contender, Edit
+from bench.contenders import DEFAULT, GRANIAN, REDIS, TWO_WORKERS, UVICORN, Contender, Edit
 
 PACKAGES = "--require-hashes -r requirements.txt"
 """The end of the line in the Dockerfile that installs the packages."""
@@ -22,7 +22,7 @@ class Idea:
     decision: str
 
 
-NOTHING_SHARED = Edit("gunicorn.conf.py", "in SHARED:", "in []:")
+NOTHING_SHARED = Edit("production/gunicorn_conf.py", "in SHARED:", "in []:")
 
 IDEAS = [
     Idea(
@@ -36,7 +36,9 @@ IDEAS = [
         "no: less memory, but after a crash an open tab would wait for the import",
     ),
     Idea(
-        Contender("garbage collected while importing", edits=(Edit("gunicorn.conf.py", "\ngc.disable()\n", "\n"),)),
+        Contender(
+            "garbage collected while importing", edits=(Edit("production/gunicorn_conf.py", "\ngc.disable()\n", "\n"),)
+        ),
         DEFAULT,
         "no: it finds nothing then",
     ),
@@ -44,10 +46,10 @@ IDEAS = [
         Contender(
             "gunicorn's own ASGI worker",
             edits=(
-                Edit("gunicorn.conf.py", '"uvicorn_worker.UvicornWorker"', '"asgi"\nasgi_loop = "uvloop"'),
-                Edit("gunicorn.conf.py", '    "uvicorn.lifespan.on",\n', ""),
-                Edit("gunicorn.conf.py", '    "uvicorn.protocols.http.auto",\n', ""),
-                Edit("gunicorn.conf.py", '    "uvicorn.protocols.websockets.auto",\n', ""),
+                Edit("production/gunicorn_conf.py", '"uvicorn_worker.UvicornWorker"', '"asgi"\nasgi_loop = "uvloop"'),
+                Edit("production/gunicorn_conf.py", '    "uvicorn.lifespan.on",\n', ""),
+                Edit("production/gunicorn_conf.py", '    "uvicorn.protocols.http.auto",\n', ""),
+                Edit("production/gunicorn_conf.py", '    "uvicorn.protocols.websockets.auto",\n', ""),
             ),
         ),
         DEFAULT,
@@ -58,7 +60,7 @@ IDEAS = [
             "WebSocket by wsproto",
             edits=(
                 also("uv pip uninstall --python /opt/venv/bin/python websockets"),
-                Edit("gunicorn.conf.py", '    "uvicorn.protocols.websockets.auto",\n', ""),
+                Edit("production/gunicorn_conf.py", '    "uvicorn.protocols.websockets.auto",\n', ""),
             ),
         ),
         DEFAULT,

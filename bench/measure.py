@@ -8,10 +8,12 @@ import subprocess
 import time
 from pathlib import Path
 
-import client
-from house import free_port, must_run, until
-from places import CORES, Figures, Place, on_cores
-from running import Running, running_seconds
+from bench.places import CORES, Figures, Place, on_cores
+from bench.running import Running, running_seconds
+from harness import client
+from harness.commands import must_run
+from harness.processes import until
+from harness.tcp_ports import free_port
 
 SECONDS = 5
 """How long a load lasts; `scripts/bench --seconds` sets it."""

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import engine
-import house
-from contenders import Contender, project
-from postgres_server import Postgres
-from running import Running, RunningContainer, RunningProcesses, moment
+from bench.contenders import Contender, project
+from bench.running import Running, RunningContainer, RunningProcesses, moment
+from harness import commands, engine, installs, serving, tcp_ports
+from harness.postgres_server import Postgres
 
 Figures = dict[str, float | None]
 
@@ -57,7 +56,7 @@ class Place(ABC):
     def migrate(self) -> None:
         """Create the tables that it needs."""
         if self.contender.postgres:
-            house.must_run(".venv/bin/python", "migrate.py", cwd=self.folder, **self.database)
+            commands.must_run(".venv/bin/python", "-m", "production.migrate", cwd=self.folder, **self.database)
 
     @property
     def database(self) -> dict[str, str]:
@@ -97,10 +96,10 @@ class Place(ABC):
             RuntimeError: If something else has the port: its answers would be measured.
         """
         port = port or PORT
-        if house.listens(int(port)):
+        if tcp_ports.listens(int(port)):
             msg = f"port {port} is taken, and the contenders need it: stop what has it"
             raise RuntimeError(msg)
-        ports = {"PORT": port, "BACKEND_PORT": str(house.free_port()), "REDIS_PORT": str(house.free_port())}
+        ports = {"PORT": port, "BACKEND_PORT": str(tcp_ports.free_port()), "REDIS_PORT": str(tcp_ports.free_port())}
         redis = {"REFLEX_REDIS_URL": self.redis_url} if self.contender.redis else {}
         with self.start(ports | redis | self.database | self.contender.environment | environment, cores) as running:
             yield running
@@ -148,7 +147,7 @@ class InContainers(Place):
         """Make its project, and have the images that it starts from."""
         project(self.contender, self.folder)
         if not self.contender.folder:  # a reference starts from the same ones
-            house.install(self.folder)
+            installs.install(self.folder)
             engine.bases(self.folder)
 
     def build(self, *options: str) -> str:
@@ -208,13 +207,13 @@ class AsProcesses(Place):
         """Install its packages and build its pages."""
         print(f"building {self.contender.name}", flush=True)
         project(self.contender, self.folder)
-        house.build(self.folder)
+        installs.build(self.folder)
         if self.contender.folder:  # a reference serves the pages from elsewhere, and nothing else of the build is left
             (self.folder / ".web/build/client").rename(self.folder / "site")
             shutil.rmtree(self.folder / ".web")
             (self.folder / ".web").mkdir()
         # As the image has it: without, each copy would compile at its start.
-        house.must_run(".venv/bin/python", "-m", "compileall", "-q", "-x", r"/\.(venv|web)/", ".", cwd=self.folder)
+        commands.must_run(".venv/bin/python", "-m", "compileall", "-q", "-x", r"/\.(venv|web)/", ".", cwd=self.folder)
 
     @contextlib.contextmanager
     def start(self, variables: dict[str, str], cores: int) -> Iterator[Running]:
@@ -223,7 +222,7 @@ class AsProcesses(Place):
             copy = shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
             started = time.time()
             with on_cores(cores):
-                served = house.Served(Path(copy), SITE=f"{copy}/site", **variables)
+                served = serving.Served(Path(copy), SITE=f"{copy}/site", **variables)
             with served:
                 yield RunningProcesses(served, int(variables["PORT"]), started)
 
@@ -231,7 +230,7 @@ class AsProcesses(Place):
         """Run the Python of its project."""
         environment = PRODUCTION | {"PYTHONPATH": str(self.folder)}
         with on_cores(1):
-            return house.must_run(self.folder / ".venv/bin/python", *arguments, cwd=self.folder, **environment)
+            return commands.must_run(self.folder / ".venv/bin/python", *arguments, cwd=self.folder, **environment)
 
     def seconds(self, code: str) -> float:
         """Run the Python of its project, by the clock."""
@@ -243,9 +242,9 @@ class AsProcesses(Place):
         """Build the pages in a copy of its project."""
         copy = self.folder.with_name(f"{self.folder.name}-with-source-maps")
         shutil.copytree(self.folder, copy, symlinks=True)
-        house.must_run("scripts/build", cwd=copy, **SOURCE_MAPS)
+        commands.must_run("scripts/build", cwd=copy, **SOURCE_MAPS)
         path = f"{copy / '.venv/bin'}:{os.environ['PATH']}"
-        return house.must_run("sh", "-c", command, cwd=copy, PATH=path)
+        return commands.must_run("sh", "-c", command, cwd=copy, PATH=path)
 
 
 def on_cores_of_the_client() -> None:

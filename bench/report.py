@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import matplotlib as mpl
-from contenders import ARTICLE, BENCH, DEFAULT, EXAMPLE, REDIS, TWO_WORKERS
-from ideas import IDEAS
 from matplotlib import pyplot as plt
-from servers import SERVERS
+
+from bench.contenders import ARTICLE, BENCH, DEFAULT, EXAMPLE, REDIS, TWO_WORKERS
+from bench.ideas import IDEAS
+from harness.servers import SERVERS
 
 ROOT = BENCH.parent
 RESULTS = BENCH / "results.json"

@@ -9,11 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import breakdown
-import browser
-import engine
-import measure
-from contenders import (
+from bench import breakdown, browser, measure
+from bench.contenders import (
     ARTICLE,
     BENCH,
     COLD_STARTS,
@@ -25,12 +22,13 @@ from contenders import (
     TWO_WORKERS,
     UVICORN,
 )
-from house import must_run
-from ideas import IDEAS
-from places import CORES, Figures, InContainers, Place, choose, on_cores_of_the_client
-from postgres_server import Postgres, postgres_server
-from redis_server import redis_server
-from servers import SERVERS
+from bench.ideas import IDEAS
+from bench.places import CORES, Figures, InContainers, Place, choose, on_cores_of_the_client
+from harness import engine
+from harness.commands import must_run
+from harness.postgres_server import Postgres, postgres_server
+from harness.redis_server import redis_server
+from harness.servers import SERVERS
 
 RESULTS = BENCH / "results.json"
 Results = dict[str, dict[str, list[float | None]]]

@@ -7,8 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-import engine
-import house
+from harness import commands, engine, serving
 
 ANONYMOUS = 'for pid; do sed -n "/^Pss_Anon/p; /^Private_Dirty/p" "/proc/$pid/smaps_rollup" | xargs echo "$pid"; done'
 """Prints of each process its number, its part of the anonymous memory and what it has alone (proc_pid_smaps(5))."""
@@ -110,7 +109,7 @@ class RunningContainer(Running):
 class RunningProcesses(Running):
     """A contender's processes: the session of its start.sh."""
 
-    def __init__(self, served: house.Served, port: int, started: float) -> None:
+    def __init__(self, served: serving.Served, port: int, started: float) -> None:
         """Take them as they have been started."""
         super().__init__(port, started)
         self.served = served
@@ -123,11 +122,11 @@ class RunningProcesses(Running):
     def listed(self) -> str:
         """List the session."""
         pids = ",".join(map(str, self.served.members()))
-        return house.must_run("ps", "-ww", "-o", "pid,ppid,rss,args", "--pid", pids, cwd=Path("/"))
+        return commands.must_run("ps", "-ww", "-o", "pid,ppid,rss,args", "--pid", pids, cwd=Path("/"))
 
     def shell(self, command: str, *arguments: str) -> str:
         """Run a shell."""
-        return house.must_run("sh", "-c", command, "sh", *arguments, cwd=Path("/"))
+        return commands.must_run("sh", "-c", command, "sh", *arguments, cwd=Path("/"))
 
 
 def running_seconds(processes: list[Process]) -> float:

@@ -116,9 +116,12 @@ def wave(tabs: int, connects_per_second: float, down: float) -> list[float]:
 
 def measure(tabs: int = 1000) -> dict[str, float]:
     """Cut the connections of real tabs to a real server at once, and note when each has its state again."""
-    from client import Tab  # noqa: PLC0415 - computing needs no server
-    from house import ROOT, Served, build, must_run  # noqa: PLC0415
-    from redis_server import redis_server  # noqa: PLC0415
+    from harness.caches import ROOT  # noqa: PLC0415 - computing needs no server
+    from harness.client import Tab  # noqa: PLC0415 - computing needs no server
+    from harness.commands import must_run  # noqa: PLC0415 - computing needs no server
+    from harness.installs import build  # noqa: PLC0415 - computing needs no server
+    from harness.redis_server import redis_server  # noqa: PLC0415 - computing needs no server
+    from harness.serving import Served  # noqa: PLC0415 - computing needs no server
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file, here and in the server

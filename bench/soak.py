@@ -19,10 +19,12 @@ import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from client import Tab
-from engine import Container, built, docker, start, stop
-from house import ROOT, install, must_run
-from servers import SERVERS
+from harness.caches import ROOT
+from harness.client import Tab
+from harness.commands import must_run
+from harness.engine import Container, built, docker, start, stop
+from harness.installs import install
+from harness.servers import SERVERS
 
 RESULT = Path(__file__).with_name("soak.json")
 DOCUMENT = ROOT / "docs/scale.md"

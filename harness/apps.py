@@ -6,9 +6,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import house
-from house import CACHE, ROOT, clean_environment, digest, free_port, must_run, only_once, run, until
-from projects import must_copier
+from harness import installs, processes, tcp_ports
+from harness.caches import CACHE, ROOT, digest, only_once
+from harness.commands import clean_environment, must_run, run
+from harness.processes import until
+from harness.projects import must_copier
+from harness.tcp_ports import free_port
 
 APPS = ROOT / "tests/apps"
 REQUIREMENTS = ["pyproject.toml", "requirements.in", "requirements.txt", "uv.lock", "poetry.lock"]
@@ -31,26 +34,31 @@ def adopt(folder: Path, *options: str) -> str:
 def lock(folder: Path) -> None:
     """Do what scripts/serve does first, lock and install what the app asks for; once for apps that ask for the same."""
     sources = [name for name in REQUIREMENTS if (folder / name).exists()]
-    own = ["requirements-server.in", "requirements-tools.in", "requirements-tools.lock", "scripts/lock"]
+    ours = ["requirements-server.in", "requirements-tools.in", "requirements-tools.lock"]
+    own = [*(f"production/{name}" for name in ours), "scripts/lock"]
     kept = CACHE / "locks" / digest(folder, [*sources, *own], *sources)
-    locks = ["requirements.lock", "requirements-tools.lock"]
+    locks = ["production/requirements.lock", "production/requirements-tools.lock"]
     with only_once(kept) as needed:
         if needed:
             # pip takes 15 s to install what uv installs in one, and leaves alone what is there. That scripts/lock does
             # without is test_adoption's; what uv cannot install, pip will say.
-            wanted = ["requirements-tools.lock", "requirements-server.in", *({*sources} & {"requirements.txt"})]
+            wanted = [
+                "production/requirements-tools.lock",
+                "production/requirements-server.in",
+                *({*sources} & {"requirements.txt"}),
+            ]
             must_run("uv", "venv", "--quiet", "--seed", "--python", "python3", ".venv", cwd=folder)
             into = ("uv", "pip", "install", "--quiet", "--python", ".venv/bin/python")
             run(*into, *(option for file in wanted for option in ("-r", file)), cwd=folder)
             must_run("scripts/lock", cwd=folder)
             kept.mkdir(parents=True)
             for file in locks:
-                shutil.copy(folder / file, kept)
+                shutil.copy(folder / file, kept / Path(file).name)
             # Under its own name: the commands in it name the folder that they were installed in.
             shutil.rmtree(folder / ".venv")
     for file in locks:
-        shutil.copy(kept / file, folder)
-    house.install(folder)
+        shutil.copy(kept / Path(file).name, folder / file)
+    installs.install(folder)
 
 
 @contextlib.contextmanager
@@ -83,8 +91,8 @@ def run_by_reflex(folder: Path, venv: Path, **more: str) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        until(lambda: house.listens(port) or process.poll() is not None, 120)
+        until(lambda: tcp_ports.listens(port) or process.poll() is not None, 120)
         assert process.poll() is None, log.read_text()
         yield f"http://localhost:{port}"
     finally:
-        house.end_session(process)
+        processes.end_session(process)

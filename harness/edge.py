@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
-from house import clean_environment, free_port, until
+from harness.commands import clean_environment
+from harness.processes import until
+from harness.tcp_ports import free_port
 
 
 class Edge:

@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from house import CACHE, digest, free_port, must_run, run, until
+from harness.caches import CACHE, digest
+from harness.commands import must_run, run
+from harness.processes import until
+from harness.tcp_ports import free_port
 
 HOME = CACHE / "engine"
 """What the test processes tell each other: the Engine that they started, and who may use it."""

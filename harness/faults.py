@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from house import CACHE, ROOT, Served
+from harness.caches import CACHE, ROOT
+from harness.serving import Served
 
 ROWS = CACHE / "faults"
 DOCUMENT = ROOT / "docs/faults.md"

@@ -9,8 +9,8 @@ import contextlib
 import socket
 import threading
 
-from engine import Container, docker
-from network import Relay
+from harness.engine import Container, docker
+from harness.network import Relay
 
 
 class FrontEnd(Relay):

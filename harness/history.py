@@ -3,7 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from house import ROOT, clean_environment
+from harness.caches import ROOT
+from harness.commands import clean_environment
 
 RELEASES = {
     "v0.1.0": "1cc5fffedf1bca1c855e7953e5b509502ebdb5b3",
@@ -48,7 +49,7 @@ def released(folder: Path) -> Path:
 
 def release_a_fix(template: Path) -> None:
     """Release a version that changes one line of the Caddyfile and one of the app."""
-    caddyfile = template / "template/Caddyfile.jinja"
+    caddyfile = template / "template/{{ package }}/caddy/options.caddy"
     caddyfile.write_text(caddyfile.read_text().replace("grace_period 4s", "grace_period 6s"))
     state = template / "template/{{ app_name }}/state.py.jinja"
     state.write_text(f"{state.read_text()}# theirs\n")

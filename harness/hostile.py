@@ -5,7 +5,7 @@ import socket
 import zlib
 from collections.abc import Iterator
 
-from house import CACHE
+from harness.caches import CACHE
 
 TRIED = CACHE / "hostile"
 """What was tried in this test run: in each line a server, what, and how many."""

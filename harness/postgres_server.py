@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from house import must_run, run, until
+from harness.commands import must_run, run
+from harness.processes import until
 
 ANYWHERE = Path("/")
 

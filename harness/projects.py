@@ -10,17 +10,18 @@ import warnings
 from multiprocessing import forkserver
 from pathlib import Path
 
-from house import ROOT, clean_environment
+from harness.caches import ROOT
+from harness.commands import clean_environment
 
 FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(["copier._cli", "warm_copier"])
+FORKING.set_forkserver_preload(["copier._cli", "harness.warm_copier"])
 
 
 @functools.cache
 def start() -> None:
     """Start the process that the commands are forked from; it finds modules by the environment only."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [before])])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [before])])
     forkserver.ensure_running()
     if before is None:
         del os.environ["PYTHONPATH"]
@@ -79,7 +80,7 @@ def copy(folder: Path, answers: dict, *options: str, template: Path = ROOT, vers
 
 def run_command_line(command: list[str], folder: str, environment: dict[str, str], output: str) -> None:
     """Be `copier`, in a process that was forked for it."""
-    assert "warm_copier" in sys.modules, "harness/warm_copier.py was not imported before the fork"
+    assert "harness.warm_copier" in sys.modules, "harness/warm_copier.py was not imported before the fork"
     for stream, name, flags in ((0, os.devnull, os.O_RDONLY), (1, output, os.O_WRONLY), (2, output, os.O_WRONLY)):
         os.dup2(os.open(name, flags | (os.O_APPEND if stream else 0)), stream)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - multiprocessing has put another one in its place

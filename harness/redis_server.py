@@ -5,7 +5,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from house import free_port, run, until
+from harness.commands import run
+from harness.processes import until
+from harness.tcp_ports import free_port
 
 
 @contextlib.contextmanager

@@ -5,8 +5,9 @@ import tempfile
 import warnings
 
 import copier
-import quick_copier  # noqa: F401 - it changes Copier
-from house import ROOT
+
+from harness import quick_copier  # noqa: F401 - it changes Copier
+from harness.caches import ROOT
 
 with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import yaml
-from house import CACHE, run
+
+from harness.caches import CACHE
+from harness.commands import run
 
 GH = """\
 #!/usr/bin/env python3

@@ -8,20 +8,25 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import engine
 import pytest
-import quick_copier  # noqa: F401 - it changes Copier
 import yaml
-from engine import built
-from google_cloud import REFUSALS, GoogleCloud
-from google_cloud.running import Google
-from history import commit
-from hostile import TRIED, tried
-from house import CACHE, build, install, must_run, only_once
 from playwright.sync_api import Browser, Page
-from redis_server import redis_server
-from variants import Answers
-from visitor import chromium
+
+from harness import (
+    engine,
+    quick_copier,  # noqa: F401 - it changes Copier
+)
+from harness.caches import CACHE, only_once
+from harness.commands import must_run
+from harness.engine import built
+from harness.google_cloud import REFUSALS, GoogleCloud
+from harness.google_cloud.running import Google
+from harness.history import commit
+from harness.hostile import TRIED, tried
+from harness.installs import build, install
+from harness.redis_server import redis_server
+from harness.visitor import chromium
+from tests.variants import Answers
 
 Render = Callable[..., Path]
 UPDATES = CACHE / "updates"

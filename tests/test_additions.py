@@ -3,8 +3,11 @@
 import re
 
 import pytest
-from engine import Container, build, docker
-from house import Served, get, must_run, run, until
+
+from harness.commands import must_run, run
+from harness.engine import Container, build, docker
+from harness.processes import until
+from harness.serving import Served, get
 
 pytestmark = pytest.mark.slow
 
@@ -76,26 +79,27 @@ def test_a_page_is_a_function_and_a_line(project):
 
 def test_a_reflex_without_what_the_workaround_needs_costs_the_workaround_only(project, redis_url):
     made = project({"state_store": "redis"}, built=True)
-    tabs = made / "open_tabs.py"
+    tabs = made / "production/fixes/open_tabs.py"
     tabs.write_text(tabs.read_text().replace('"_get_redis_key"', '"_get_redis_key_of_old"'))
     with Served(made, REFLEX_REDIS_URL=redis_url) as app:
         app.ready()
-        until(lambda: "this Reflex runs without open_tabs.py" in app.log, 10)
+        until(lambda: "production/fixes/open_tabs.py does not fit this version of Reflex" in app.log, 10)
         assert "_get_redis_key_of_old" in app.log
         assert app.get("/ping")[0] == 200
 
 
 def test_the_workaround_may_be_deleted(project, redis_url):
     made = project({"state_store": "redis"}, built=True)
-    (made / "open_tabs.py").unlink()
+    (made / "production/fixes/open_tabs.py").unlink()
     with Served(made, REFLEX_REDIS_URL=redis_url) as app:
         app.ready()
         assert app.get("/ping")[0] == 200
+        assert "open_tabs" not in app.log
 
 
 @pytest.mark.parametrize(
     ("script", "needed", "command"),
-    [("start.sh", "5.1", ["bash", "start.sh"]), ("deploy/lib/common.sh", "4.4", ["bash", "deploy/now"])],
+    [("production/supervise.sh", "5.1", ["bash", "start.sh"]), ("deploy/lib/common.sh", "4.4", ["bash", "deploy/now"])],
 )
 def test_the_bash_of_a_mac_is_told_what_is_needed(script, needed, command, project):
     """No bash 3.2 can be had here: the script is made to see its version."""

@@ -6,12 +6,17 @@ import sqlite3
 import urllib.request
 
 import pytest
-from apps import APPS, adopt, copy_of, lock, run_by_reflex
-from engine import Container, built
-from house import Served, build, digest, get, must_run, run, until
 from playwright.sync_api import expect
-from servers import SERVERS
-from visitor import open_page, watch
+
+from harness.apps import APPS, adopt, copy_of, lock, run_by_reflex
+from harness.caches import digest
+from harness.commands import must_run, run
+from harness.engine import Container, built
+from harness.installs import build
+from harness.processes import until
+from harness.servers import SERVERS
+from harness.serving import Served, get
+from harness.visitor import open_page, watch
 
 FILE = {"name": "tea list.txt", "mimeType": "text/plain", "buffer": b"green"}
 

@@ -1,25 +1,20 @@
 """The benchmark: what it writes is what the READMEs show, and each measurement measures."""
 
 import json
-import os
 import re
 import shutil
 import socket
 import subprocess
 from dataclasses import replace
 
-import against
-import breakdown
-import client
-import contenders
-import engine
-import measure
-import places
 import pytest
-import report
-from contenders import ARTICLE, DEFAULT, EXAMPLE, IMAGES, Edit
-from house import ROOT, must_run, run
-from ideas import IDEAS
+
+from bench import against, breakdown, contenders, measure, places, report
+from bench.contenders import ARTICLE, DEFAULT, EXAMPLE, IMAGES, Edit
+from bench.ideas import IDEAS
+from harness import client, engine
+from harness.caches import ROOT
+from harness.commands import must_run, run
 
 
 def test_the_readmes_show_the_results_file(tmp_path, monkeypatch):
@@ -96,7 +91,7 @@ def test_without_an_engine_it_runs_as_processes(monkeypatch, tmp_path, capsys):
 )
 def test_a_wrong_option_is_named_and_nothing_is_written(options, fault):
     before = (ROOT / "bench/results.json").read_bytes()
-    done = run("python", "bench/run.py", *options, cwd=ROOT, PYTHONPATH="harness:bench")
+    done = run("python", "-m", "bench.run", *options, cwd=ROOT)
     assert done.returncode == 2
     assert fault in done.stdout
     assert (ROOT / "bench/results.json").read_bytes() == before
@@ -111,7 +106,7 @@ def test_a_wrong_option_is_named_and_nothing_is_written(options, fault):
     ],
 )
 def test_a_wrong_option_of_a_comparison_is_named(options, fault):
-    done = run("python", "bench/against.py", *options, cwd=ROOT, PYTHONPATH="harness:bench")
+    done = run("python", "-m", "bench.against", *options, cwd=ROOT)
     assert (done.returncode, fault in done.stdout) == (2, True), done.stdout
 
 
@@ -140,7 +135,7 @@ def test_each_of_two_is_first_every_other_time():
 def test_a_revision_is_compared_with_itself():
     with engine.alone("bench"):
         options = ["--against=HEAD", "--rounds=2", "--processes", f"--only={DEFAULT.name}"]
-        done = run("python", "bench/against.py", *options, cwd=ROOT, PYTHONPATH="harness:bench")
+        done = run("python", "-m", "bench.against", *options, cwd=ROOT)
     assert done.returncode == 0, done.stdout
     form = r"^gunicorn: (.+) ([0-9.]+) of what it was \(([0-9.]+) to ([0-9.]+)\), (\d) rounds$"
     said = re.findall(form, done.stdout, re.MULTILINE)
@@ -210,12 +205,9 @@ def test_everything_is_measured_of_the_default(kind, tmp_path):
     engine.start()
     options = [] if kind.builds_images else ["--processes"]
     with engine.alone("bench"):
-        command = ["python", "bench/run.py", "--rounds=1", "--seconds=1", f"--only={DEFAULT.name}"]
+        command = ["python", "-m", "bench.run", "--rounds=1", "--seconds=1", f"--only={DEFAULT.name}"]
         command += [f"--results={results}", *options]
-        paths = {"PYTHONPATH": "harness:bench"}
-        done = subprocess.run(
-            command, cwd=ROOT, env=os.environ | paths, capture_output=True, check=False, text=True, timeout=900
-        )
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     loaded = json.loads(results.read_text())
     assert loaded["about"]["run"] == kind.name

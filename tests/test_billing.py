@@ -7,11 +7,14 @@ from contextlib import ExitStack
 from itertools import product
 
 import pytest
-from client import Tab, wait
-from engine import Container, built
-from front_end import FrontEnd
-from house import get, listens, until
-from variants import SERVERS, STARTUPS
+
+from harness.client import Tab, wait
+from harness.engine import Container, built
+from harness.front_end import FrontEnd
+from harness.processes import until
+from harness.serving import get
+from harness.tcp_ports import listens
+from tests.variants import SERVERS, STARTUPS
 
 pytestmark = pytest.mark.slow
 

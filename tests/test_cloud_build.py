@@ -7,9 +7,13 @@ import json
 import re
 
 import pytest
-from engine import Container, another, bases, docker
-from google_cloud import builds as cloud_build
-from house import get, install, listens, until
+
+from harness.engine import Container, another, bases, docker
+from harness.google_cloud import builds as cloud_build
+from harness.installs import install
+from harness.processes import until
+from harness.serving import get
+from harness.tcp_ports import listens
 
 pytestmark = pytest.mark.slow
 

@@ -7,13 +7,15 @@ stand-in: Google's API.
 import shutil
 
 import pytest
-from engine import built
-from google_cloud import PROJECT
-from history import commit
-from house import get, must_run
 from playwright.sync_api import expect
-from postgres_server import postgres_server
-from visitor import open_page
+
+from harness.commands import must_run
+from harness.engine import built
+from harness.google_cloud import PROJECT
+from harness.history import commit
+from harness.postgres_server import postgres_server
+from harness.serving import get
+from harness.visitor import open_page
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,14 @@ import signal
 import subprocess
 
 import pytest
-from house import ROOT, clean_environment, free_port, get, run, session, until
 from playwright.sync_api import expect
-from visitor import open_page
+
+from harness.caches import ROOT
+from harness.commands import clean_environment, run
+from harness.processes import session, until
+from harness.serving import get
+from harness.tcp_ports import free_port
+from harness.visitor import open_page
 
 pytestmark = pytest.mark.slow
 

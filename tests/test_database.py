@@ -6,13 +6,16 @@ from itertools import product
 
 import pytest
 import yaml
-from house import Served, must_run, run, until
 from playwright.sync_api import expect
-from postgres_server import postgres_server
-from visitor import open_page, watch
+
+from harness.commands import must_run, run
+from harness.postgres_server import postgres_server
+from harness.processes import until
+from harness.serving import Served
+from harness.visitor import open_page, watch
 
 FILES = [
-    "migrate.py",
+    "production/migrate.py",
     "alembic.ini",
     "alembic/script.py.mako",
     "my_reflex_app/models.py",
@@ -28,7 +31,7 @@ def postgres():
 
 
 def migrate(project, **environment):
-    return run(".venv/bin/python", "migrate.py", cwd=project, **environment)
+    return run(".venv/bin/python", "-m", "production.migrate", cwd=project, **environment)
 
 
 def add_a_field(project):
@@ -51,7 +54,7 @@ class TestFiles:
         for file in (
             "pyproject.toml",
             "requirements.txt",
-            "environment.sh",
+            "production/environment.sh",
             "deploy/setup",
             "compose.yaml",
             "README.md",
@@ -77,7 +80,7 @@ class TestFiles:
             answers = {"database": "postgres", "state_store": "redis", "max_instances": instances, "workers": workers}
             project = render(answers)
             tier = re.search(r"--tier=(db-\S+)", (project / "deploy/setup").read_text())[1]
-            pool = int(re.search(r"POOL_SIZE:-(\d+)", (project / "environment.sh").read_text())[1])
+            pool = int(re.search(r"POOL_SIZE:-(\d+)", (project / "production/environment.sh").read_text())[1])
             assert pool >= 2
             # Old and new instances run side by side during a deployment.
             assert 2 * instances * workers * pool < limits[tier]
@@ -145,7 +148,7 @@ class TestMigrations:
 class TestServed:
     def test_a_file_without_any_set_up(self, project, page):
         made = project({"database": "sqlite"}, built=True)
-        must_run(".venv/bin/python", "migrate.py", cwd=made)
+        must_run(".venv/bin/python", "-m", "production.migrate", cwd=made)
         for text in ("first", "second"):
             with Served(made) as app:
                 complaints = watch(page)
@@ -158,7 +161,7 @@ class TestServed:
     def test_two_instances_and_an_outage(self, project, postgres, redis_url, browser):
         made = project({"database": "postgres", "state_store": "redis"}, built=True)
         given = {"REFLEX_DB_URL": postgres.url(), "REFLEX_REDIS_URL": redis_url}
-        must_run(".venv/bin/python", "migrate.py", cwd=made, **given)
+        must_run(".venv/bin/python", "-m", "production.migrate", cwd=made, **given)
         with Served(made, **given) as one, Served(made, **given) as two:
             pages = [browser.new_context().new_page() for _ in range(2)]
             add_note(pages[0], one.ready().url, "from the first")

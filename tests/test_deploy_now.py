@@ -9,11 +9,12 @@ import subprocess
 
 import pytest
 import yaml
-from engine import build, docker
-from google_cloud import NUMBER, PROJECT, metadata
-from google_cloud import builds as cloud_build
-from house import get
-from variants import name
+
+from harness.engine import build, docker
+from harness.google_cloud import NUMBER, PROJECT, metadata
+from harness.google_cloud import builds as cloud_build
+from harness.serving import get
+from tests.variants import name
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +78,7 @@ def from_github(google, project, **claims):
     del environment["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"]
     environment |= {"CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(credentials), "GITHUB_SHA": "c0ffee"}
     environment |= {"CLOUDSDK_CONFIG": str(google.folder / "config-github"), "PROJECT_ID": PROJECT}
-    return cloud_build.house.run("bash", "-c", step["run"], cwd=project, **environment)
+    return cloud_build.commands.run("bash", "-c", step["run"], cwd=project, **environment)
 
 
 @pytest.mark.parametrize("way", [by_hand, by_trigger, from_github], ids=lambda way: way.__name__)

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
-from google_cloud import PROJECT
-from google_cloud.resources import created
-from house import until
+
+from harness.google_cloud import PROJECT
+from harness.google_cloud.resources import created
+from harness.processes import until
 
 pytestmark = pytest.mark.slow
 

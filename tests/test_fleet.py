@@ -10,11 +10,14 @@ import signal
 import time
 
 import pytest
-from client import INCREMENT, Tab, wait
-from house import Served, free_port, must_run
-from network import Balancer
-from redis_server import redis_server
 from websockets.exceptions import WebSocketException
+
+from harness.client import INCREMENT, Tab, wait
+from harness.commands import must_run
+from harness.network import Balancer
+from harness.redis_server import redis_server
+from harness.serving import Served
+from harness.tcp_ports import free_port
 
 pytestmark = pytest.mark.slow
 

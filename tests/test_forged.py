@@ -5,9 +5,11 @@ import re
 import socket
 
 import pytest
-from client import INCREMENT, Tab, wait
-from house import Served, build
-from servers import SERVERS
+
+from harness.client import INCREMENT, Tab, wait
+from harness.installs import build
+from harness.servers import SERVERS
+from harness.serving import Served
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,14 @@ import socket
 import time
 
 import pytest
-from client import Tab, wait
-from hostile import AMBIGUOUS, FRAMES, SECRET_PATHS, ask, bomb, foreign_origins, note, open_socket
-from house import Served, build
-from servers import SERVERS
-from visitor import click_to_three
 from websockets.exceptions import WebSocketException
+
+from harness.client import Tab, wait
+from harness.hostile import AMBIGUOUS, FRAMES, SECRET_PATHS, ask, bomb, foreign_origins, note, open_socket
+from harness.installs import build
+from harness.servers import SERVERS
+from harness.serving import Served
+from harness.visitor import click_to_three
 
 pytestmark = pytest.mark.slow
 

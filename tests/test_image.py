@@ -6,12 +6,13 @@ import subprocess
 import time
 
 import pytest
-from edge import Edge
-from engine import DOCKER, Container, bases, build, built, docker
-from house import get
 from playwright.sync_api import expect
-from variants import COMBINATIONS, name
-from visitor import click_to_three, watch
+
+from harness.edge import Edge
+from harness.engine import DOCKER, Container, bases, build, built, docker
+from harness.serving import get
+from harness.visitor import click_to_three, watch
+from tests.variants import COMBINATIONS, name
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +89,7 @@ def test_a_start_compiles_nothing(answers, project, page, redis_url):
         click_to_three(page, app.url)
         compiled = [line for line in docker("diff", app.id).splitlines() if line.endswith(".pyc")]
         # gunicorn reads its settings as a script.
-        assert [line for line in compiled if "gunicorn.conf" not in line] == [], "\n".join(compiled)
+        assert [line for line in compiled if "gunicorn_conf" not in line] == [], "\n".join(compiled)
 
 
 def contents(project):
@@ -153,7 +154,7 @@ def test_a_change_of_the_app_installs_nothing(project):
 def test_a_change_of_the_caddyfile_builds_no_page_again(project):
     made = project()
     build(made, "layers:test")
-    for file in ("Caddyfile", "start.sh", "gunicorn.conf.py"):
+    for file in ("Caddyfile", "start.sh", "production/gunicorn_conf.py", "production/caddy/site.caddy"):
         (made / file).write_text((made / file).read_text() + f"# {time.time()}\n")
     said = build(made, "layers:test")
     (export,) = set(re.findall(r"^#(\d+) \[.*\] RUN reflex export", said, re.MULTILINE))

@@ -15,12 +15,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from client import INCREMENT, Tab, wait
-from house import Served, build, free_port, listens, must_run, run, until
 from playwright.sync_api import expect
-from redis_server import redis_server
-from variants import SERVERS
-from visitor import open_page
+
+from harness.caches import ROOT
+from harness.client import INCREMENT, Tab, wait
+from harness.commands import must_run, run
+from harness.installs import build
+from harness.processes import until
+from harness.redis_server import redis_server
+from harness.serving import Served
+from harness.tcp_ports import free_port, listens
+from harness.visitor import open_page
+from tests.variants import SERVERS
 
 pytestmark = pytest.mark.slow
 
@@ -176,57 +182,16 @@ def test_an_instance_hears_of_a_lock_only_while_it_waits_for_it(slow_project, re
         assert " psub=2 " not in listeners
 
 
-CANCELLED = """
-import asyncio, os, types
-
-import reflex as rx
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
-from reflex.istate.manager.redis import StateManagerRedis
-from reflex.istate.manager.token import BaseStateToken
-
-import redis_locks
-
-
-def instance():
-    states = StateManagerRedis(redis=Redis.from_url(os.environ["REFLEX_REDIS_URL"]))
-    redis_locks.apply(types.SimpleNamespace(state_manager=states))
-    return states
-
-
-async def main():
-    holds, waits = instance(), instance()
-    token = BaseStateToken(ident="cancelled", cls=rx.State)
-    has_it = asyncio.Event()
-
-    async def unsubscribe(*_):
-        has_it.set()
-        await asyncio.sleep(60)
-
-    async def event():
-        async with waits.modify_state(token):
-            raise AssertionError("it was cancelled before")
-
-    PubSub.unsubscribe = unsubscribe
-    async with holds.modify_state(token):
-        waiting = asyncio.create_task(event())
-        await asyncio.sleep(0.5)
-    await asyncio.wait_for(has_it.wait(), 5)
-    lock = holds._lock_key(token)
-    assert await holds.redis.get(lock)
-    waiting.cancel()
-    await asyncio.sleep(2)
-    assert await holds.redis.get(lock) is None, "nobody has the lock, and nobody gets it"
-
-
-asyncio.run(main())
-"""
-
-
 def test_an_event_that_is_cancelled_as_it_gets_the_lock_gives_it_back(project, redis_url):
     """Otherwise its tab stands still for the 10 s that a lock lasts."""
     made = project({"state_store": "redis"})
-    must_run(".venv/bin/python", "-c", CANCELLED, cwd=made, PYTHONPATH=".", REFLEX_REDIS_URL=redis_url)
+    must_run(
+        ".venv/bin/python",
+        ROOT / "tests/programs/cancelled_event.py",
+        cwd=made,
+        PYTHONPATH=".",
+        REFLEX_REDIS_URL=redis_url,
+    )
 
 
 def test_without_notices_an_event_that_waits_for_another_instance_waits_longer(slow_project, tmp_path):

@@ -2,14 +2,17 @@
 
 import pytest
 import yaml
-from house import ROOT, digest, must_run, only_once
-from servers import SERVERS
-from variants import COMBINATIONS, VARIANTS, name
+
+from harness.caches import ROOT, digest, only_once
+from harness.commands import must_run
+from harness.servers import SERVERS
+from tests.variants import COMBINATIONS, VARIANTS, name
 
 #: The shell scripts of a project, with what each of them reads.
 SHELL = {
-    "start.sh": ["environment.sh"],
-    "environment.sh": [],
+    "start.sh": ["production/supervise.sh", "production/environment.sh"],
+    "production/supervise.sh": [],
+    "production/environment.sh": [],
     **{f"scripts/{name}": [] for name in ("bootstrap", "build", "dev", "serve", "test", "lock", "ci", "audit")},
     **{f"deploy/{name}": ["deploy/lib/common.sh"] for name in ("setup", "now", "check", "teardown")},
     **{
@@ -52,7 +55,7 @@ class TestProject:
         project = render(answers)
         scripts = {
             str(path.relative_to(project))
-            for folder in (".", "scripts", "deploy", "deploy/build", "deploy/lib")
+            for folder in (".", "production", "scripts", "deploy", "deploy/build", "deploy/lib")
             for path in (project / folder).iterdir()
             if path.is_file() and (path.suffix == ".sh" or path.read_bytes().startswith(b"#!/usr/bin/env bash"))
         }
@@ -79,11 +82,12 @@ class TestProject:
 @pytest.mark.slow
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=name)
 def test_caddyfile(answers, render, project, shared_folder):
-    with only_once(shared_folder / "linted" / digest(render(answers), ["Caddyfile"])) as needed:
+    with only_once(shared_folder / "linted" / digest(render(answers), ["Caddyfile", "production/caddy"])) as needed:
         if needed:
             made = project(answers, built=True)
             must_run(".venv/bin/caddy", "validate", "--config", "Caddyfile", "--adapter", "caddyfile", cwd=made)
-            must_run(".venv/bin/caddy", "fmt", "--diff", "Caddyfile", cwd=made)
+            for file in ("Caddyfile", *(f"production/caddy/{name}.caddy" for name in ("options", "backend", "site"))):
+                must_run(".venv/bin/caddy", "fmt", "--diff", file, cwd=made)
 
 
 def test_workflows_of_a_project(project):

@@ -6,9 +6,12 @@ import re
 import signal
 
 import pytest
-from client import HYDRATE, INCREMENT, Tab, wait
-from house import Served, build, get, until
-from servers import SERVERS, TABLE
+
+from harness.client import HYDRATE, INCREMENT, Tab, wait
+from harness.installs import build
+from harness.processes import until
+from harness.servers import SERVERS, TABLE
+from harness.serving import Served, get
 
 pytestmark = pytest.mark.slow
 
@@ -142,7 +145,7 @@ def test_what_caddy_cannot_deliver_is_an_entry_without_visitors(project):
         assert not {"headers", "remote_ip", "client_ip"} & failed["request"].keys()
         os.kill(app.process.pid, signal.SIGCONT)
         app.ended(10)
-        (ended,) = [entry for entry in entries(app) if "the backend ended" in entry.get("message", "")]
+        (ended,) = [entry for entry in entries(app) if "the backend was killed" in entry.get("message", "")]
         assert ended["severity"] == "ERROR"
 
 

@@ -9,9 +9,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from client import Tab, wait
-from house import Served
-from servers import SERVERS
+
+from harness.client import Tab, wait
+from harness.servers import SERVERS
+from harness.serving import Served
 
 pytestmark = pytest.mark.slow
 

@@ -4,14 +4,15 @@ import asyncio
 import time
 
 import pytest
-from client import Tab, wait
-from house import Served
-from network import Network
 from playwright.sync_api import expect
-from redis_server import redis_server
-from servers import SERVERS
-from variants import STORES
-from visitor import open_page
+
+from harness.client import Tab, wait
+from harness.network import Network
+from harness.redis_server import redis_server
+from harness.servers import SERVERS
+from harness.serving import Served
+from harness.visitor import open_page
+from tests.variants import STORES
 
 pytestmark = pytest.mark.slow
 

@@ -6,12 +6,15 @@ from importlib.metadata import distributions
 
 import pytest
 import yaml
-from house import ROOT, install, must_run
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from requirements import extras, versions
-from servers import SERVERS, TABLE
-from variants import STORES
+
+from harness.caches import ROOT
+from harness.commands import must_run
+from harness.installs import install
+from harness.requirements import extras, versions
+from harness.servers import SERVERS, TABLE
+from tests.variants import STORES
 
 PINS = yaml.safe_load((ROOT / "pins.yml").read_text())
 
@@ -58,9 +61,11 @@ def test_direct_requirements_and_pins_agree(server, store, render):
 def test_an_app_that_was_there_gets_what_the_starter_asks_for(server, store, render):
     starter = tomllib.loads((render({"server": server, "state_store": store}) / "pyproject.toml").read_text())
     adopted = render({"server": server, "state_store": store, "starter": False})
-    assert asked_for(adopted / "requirements-server.in") == [*map(Requirement, starter["project"]["dependencies"])]
+    assert asked_for(adopted / "production/requirements-server.in") == [
+        *map(Requirement, starter["project"]["dependencies"])
+    ]
     tools = [*map(Requirement, starter["dependency-groups"]["dev"])]
-    for tool in asked_for(adopted / "requirements-tools.in"):
+    for tool in asked_for(adopted / "production/requirements-tools.in"):
         assert tool.name == "python-dotenv" or tool in tools
 
 
@@ -73,7 +78,7 @@ def test_every_pin_has_hashes(render):
     for file in (
         ROOT / "requirements.txt",
         *(render() / name for name in ("requirements.txt", "requirements-dev.txt")),
-        render({"starter": False}) / "requirements-tools.lock",
+        render({"starter": False}) / "production/requirements-tools.lock",
     ):
         text = file.read_text()
         assert text.count("==") > 5

@@ -3,15 +3,18 @@
 import shutil
 
 import pytest
-from house import Served, digest, must_run, only_once
-from variants import COMBINATIONS, EDGES, HOSTILE_NAMES, name
+
+from harness.caches import digest, only_once
+from harness.commands import must_run
+from harness.serving import Served
+from tests.variants import COMBINATIONS, EDGES, HOSTILE_NAMES, name
 
 pytestmark = pytest.mark.slow
 
 #: What neither pytest nor ruff reads of a project.
 NOT_READ = {
     *(".copier-answers.yml", ".github", ".venv", ".web", "deploy", "README.md"),
-    *("Caddyfile", "Dockerfile", "cloudbuild.yaml", "compose.yaml", "start.sh", "environment.sh"),
+    *("Caddyfile", "Dockerfile", "cloudbuild.yaml", "compose.yaml", "start.sh"),
 }
 
 

@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
-from client import INCREMENT, Tab
-from house import Served
-from network import Network
-from redis_server import redis_server
-from servers import SERVERS
+
+from harness.client import INCREMENT, Tab
+from harness.network import Network
+from harness.redis_server import redis_server
+from harness.servers import SERVERS
+from harness.serving import Served
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from house import must_run, run
+
+from harness.commands import must_run, run
 
 SKIPS = "from reflex.environment import environment as e; print(e.REFLEX_SKIP_COMPILE.get())"
 

@@ -7,9 +7,10 @@ import re
 import pytest
 import yaml
 from google.cloud.devtools import cloudbuild_v1
-from google_cloud import builds as cloud_build
-from servers import SERVERS, TABLE
-from variants import COMBINATIONS, HOSTILE_NAMES, VARIANTS, name
+
+from harness.google_cloud import builds as cloud_build
+from harness.servers import SERVERS, TABLE
+from tests.variants import COMBINATIONS, HOSTILE_NAMES, VARIANTS, name
 
 #: The files that have the project's name or description in them.
 NAMED = {"README.md", "settings.py", "pyproject.toml", ".copier-answers.yml"}

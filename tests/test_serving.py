@@ -7,11 +7,15 @@ import uuid
 from pathlib import Path
 
 import pytest
-from edge import Edge
-from house import Served, build, listens, until
 from playwright.sync_api import expect
-from variants import COMBINATIONS, SERVERS, name
-from visitor import click_to_three, open_page, watch
+
+from harness.edge import Edge
+from harness.installs import build
+from harness.processes import until
+from harness.serving import Served
+from harness.tcp_ports import listens
+from harness.visitor import click_to_three, open_page, watch
+from tests.variants import COMBINATIONS, SERVERS, name
 
 pytestmark = pytest.mark.slow
 

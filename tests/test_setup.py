@@ -4,9 +4,11 @@ import copy
 import shutil
 
 import pytest
-from google_cloud import NUMBER, PERSON, PROJECT, GoogleCloud
-from house import ROOT, must_run, run
-from variants import name
+
+from harness.caches import ROOT
+from harness.commands import must_run, run
+from harness.google_cloud import NUMBER, PERSON, PROJECT, GoogleCloud
+from tests.variants import name
 
 pytestmark = pytest.mark.slow
 

@@ -9,13 +9,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from client import INCREMENT, Tab, wait
-from faults import fault
-from house import Served, build, get, until
-from network import Network
-from servers import SERVERS, TABLE
-from variants import STARTUPS
-from visitor import open_page
+
+from harness.client import INCREMENT, Tab, wait
+from harness.faults import fault
+from harness.installs import build
+from harness.network import Network
+from harness.processes import until
+from harness.servers import SERVERS, TABLE
+from harness.serving import Served, get
+from harness.visitor import open_page
+from tests.variants import STARTUPS
 
 pytestmark = pytest.mark.slow
 
@@ -54,10 +57,10 @@ def test_a_stop_during_the_start_is_passed_on(server, project):
 def test_the_death_of_the_backend_ends_everything(server, startup, project):
     with Served(project({"server": server, "startup": startup}, built=True)) as app:
         tab = wait(Tab.open(app.ready().port))
-        with fault("the backend dies", server, startup, app, "the backend ended"):
+        with fault("the backend dies", server, startup, app, "the backend was killed"):
             os.kill(app.pids(BACKEND[server])[0], signal.SIGKILL)
             assert app.ended(5) != 0
-        assert "the backend ended" in app.log
+        assert "the backend was killed (SIGKILL)" in app.log
         until(lambda: app.members() == [], 2)
         assert tab  # it was open until now
 
@@ -80,10 +83,10 @@ def test_gunicorn_replaces_a_worker_that(sent, project):
 def test_the_death_of_caddy_ends_everything(server, startup, project):
     with Served(project({"server": server, "startup": startup}, built=True)) as app:
         app.ready()
-        with fault("Caddy dies", server, startup, app, "the caddy ended"):
+        with fault("Caddy dies", server, startup, app, "Caddy was killed"):
             os.kill(app.pids("caddy run")[0], signal.SIGKILL)
             assert app.ended(5) != 0
-        assert "the caddy ended" in app.log
+        assert "Caddy was killed" in app.log
         until(lambda: app.members() == [], 2)
 
 
@@ -443,4 +446,4 @@ def test_a_blocked_event_loop_is_named_and_ends_the_worker(server, project, page
                 until(lambda: answers(app, "/ping"), 10)
             else:
                 assert app.ended(10) != 0
-        assert re.search(r"event_loop: block \(my_reflex_app.py, line \d+\)", app.log)
+        assert re.search(r"watchdog: block \(my_reflex_app.py, line \d+\)", app.log)

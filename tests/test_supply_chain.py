@@ -13,9 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from engine import DOCKER, start
-from house import ROOT, clean_environment, install, run
-from requirements import blocks
+
+from harness.caches import ROOT
+from harness.commands import clean_environment, run
+from harness.engine import DOCKER, start
+from harness.installs import install
+from harness.requirements import blocks
 
 pytestmark = pytest.mark.slow
 
@@ -129,7 +132,7 @@ def test_no_secret_of_the_folder_gets_into_the_image(starter, project, render):
     ).stdout
     with tarfile.open(fileobj=io.BytesIO(sent)) as archive:
         files = {each.name: archive.extractfile(each).read() for each in archive if each.isfile()}
-    assert "production.py" in files
+    assert "production" in files
     assert "my_reflex_app/my_reflex_app.py" in files
     told = (CANARY.encode(), base64.b64encode(CANARY.encode()))
     assert [name for name, content in files.items() if any(text in content for text in told)] == []

@@ -1,9 +1,12 @@
 """deploy/build/trial.py against the app that start.sh serves: what passes, what does not, and that it ends."""
 
 import pytest
-from edge import Edge
-from house import Served, free_port, must_run, run
-from variants import SERVERS, name
+
+from harness.commands import must_run, run
+from harness.edge import Edge
+from harness.serving import Served
+from harness.tcp_ports import free_port
+from tests.variants import SERVERS, name
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,16 @@ import shutil
 
 import pytest
 import yaml
-from apps import copy_of, lock
-from history import NEXT, RELEASES, commit, git, release_a_fix, released
-from house import CACHE, Served, build, digest, must_run, only_once, run
-from projects import copier, copy, must_copier
-from servers import SERVERS
-from variants import COMBINATIONS, name
+
+from harness.apps import copy_of, lock
+from harness.caches import CACHE, digest, only_once
+from harness.commands import must_run, run
+from harness.history import NEXT, RELEASES, commit, git, release_a_fix, released
+from harness.installs import build
+from harness.projects import copier, copy, must_copier
+from harness.servers import SERVERS
+from harness.serving import Served
+from tests.variants import COMBINATIONS, name
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +33,8 @@ ADDED = [
     ("deploy/env.yaml", "# mine: a setting", None),
     ("deploy/candidate", "# mine: a flag", None),  # where it was before 0.3.0
     ("deploy/build/candidate", "# mine: a flag", None),
-    ("gunicorn.conf.py", "# mine: a module", None),
+    ("gunicorn.conf.py", "# mine: a module", None),  # where it was before 0.3.0
+    ("production/gunicorn_conf.py", "# mine: a module", None),
     (".dockerignore", "!data", None),
 ]
 DELETED = ["my_reflex_app/pages/about.py", "tests/test_pages.py", "assets/favicon.svg"]
@@ -125,7 +130,7 @@ def test_a_lived_in_project_is_updated(answers, version, rendered, tmp_path):
     for file in expected:
         assert marks.search((project / file).read_text()), file
 
-    assert "grace_period 6s" in (project / "Caddyfile").read_text(), "the fix"
+    assert "grace_period 6s" in (project / "production/caddy/options.caddy").read_text(), "the fix"
     assert "# theirs" not in (project / "my_reflex_app/state.py").read_text()
     assert [file for file in DELETED if (project / file).exists()] == []
     assert run("git", "diff", "--quiet", "HEAD", "--", "my_reflex_app", "assets", cwd=project).returncode == 0
@@ -173,7 +178,7 @@ def test_a_lived_in_project_gets_a_database(rendered, tmp_path):
     assert not (project / "my_reflex_app/models.py").exists(), "the app is its owner's"
     assert conflicts(project) <= {"README.md"}, "which its owner has replaced as a whole"
     build(project)
-    done = run(".venv/bin/python", "migrate.py", cwd=project)
+    done = run(".venv/bin/python", "-m", "production.migrate", cwd=project)
     assert (done.returncode, "the app has no models" in done.stdout) == (0, True), done.stdout
     with Served(project) as served:
         assert served.ready().get("/")[0] == 200

@@ -6,10 +6,11 @@ Real: gcloud, the app's image in containers, a folder in place of the bucket's m
 import shutil
 
 import pytest
-from google_cloud import PROJECT
-from house import get
 from playwright.sync_api import expect
-from visitor import open_page
+
+from harness.google_cloud import PROJECT
+from harness.serving import get
+from harness.visitor import open_page
 
 pytestmark = pytest.mark.slow
 

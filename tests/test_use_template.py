@@ -4,10 +4,14 @@ import json
 
 import pytest
 import yaml
-from history import NEXT, commit, git, release_a_fix, released
-from house import ROOT, Served, build, must_run
-from projects import must_copier
-from workflow import Runner
+
+from harness.caches import ROOT
+from harness.commands import must_run
+from harness.history import NEXT, commit, git, release_a_fix, released
+from harness.installs import build
+from harness.projects import must_copier
+from harness.serving import Served
+from harness.workflow import Runner
 
 pytestmark = pytest.mark.slow
 
@@ -169,7 +173,7 @@ def test_a_conflict_is_a_draft_that_names_the_file(made, template):
 def test_a_version_without_a_tag_is_released_once(template, tmp_path):
     here = Runner(template, tmp_path / "here")
     git(template, "remote", "set-url", "origin", template)
-    version = must_run("scripts/changelog", "--version", cwd=ROOT).strip()
+    version = must_run("python", "-m", "maintenance.changelog", "--version", cwd=ROOT).strip()
     status, said = here.run(WORKFLOWS / "release.yml", "version")
     assert status == 0, said
     assert f"new={version}" in (here.folder / "output").read_text()

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from servers import SERVERS
+from harness.servers import SERVERS
 
 STARTUPS = ["overlap", "backend-first"]
 STORES = ["disk", "redis"]

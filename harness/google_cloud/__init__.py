@@ -29,12 +29,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from house import CACHE, run
-from postgres_server import Postgres
 
-from google_cloud import access, jobs, metadata, resources, services, sql
-from google_cloud.access import NUMBER, PERSON, PROJECT, RejectedError
-from google_cloud.gcloud import fast_gcloud
+from harness.caches import CACHE
+from harness.commands import run
+from harness.google_cloud import access, jobs, metadata, resources, services, sql
+from harness.google_cloud.access import NUMBER, PERSON, PROJECT, RejectedError
+from harness.google_cloud.gcloud import fast_gcloud
+from harness.postgres_server import Postgres
 
 __all__ = ["NUMBER", "PERSON", "PROJECT", "Call", "GoogleCloud", "RejectedError"]
 

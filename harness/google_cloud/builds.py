@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import engine
-import house
 import yaml
-from house import free_port, listens, until
 
-from google_cloud import PROJECT, GoogleCloud
-from google_cloud.resources import created
+from harness import commands, engine
+from harness.google_cloud import PROJECT, GoogleCloud
+from harness.google_cloud.resources import created
+from harness.processes import until
+from harness.tcp_ports import free_port, listens
 
 SUBSTITUTION = re.compile(r"\$\$|\$\{(\w+)\}|\$(\w+)")
 
@@ -145,7 +145,7 @@ def run_steps(
             done = cloud.run(*command, cwd=workspace, account=account, **variables, PATH=path)
         else:
             options = [f"--env={name}={value}" for name, value in variables.items()]
-            done = house.run(
+            done = commands.run(
                 *(engine.DOCKER, "run", "--rm", "--network=host", f"--volume={workspace}:/workspace"),
                 *("--workdir=/workspace", "--env=HOME=/builder/home", *options),
                 *(f"--entrypoint={command[0]}", image or step["name"], *command[1:]),

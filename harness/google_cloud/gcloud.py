@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from house import until
+from harness.processes import until
 
 SERVER = """\
 import faulthandler, functools, gc, importlib, json, os, pathlib, signal, socket, sys, time

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from google_cloud import services
-from google_cloud.access import NUMBER, PROJECT, RejectedError
+from harness.google_cloud import services
+from harness.google_cloud.access import NUMBER, PROJECT, RejectedError
 
 if TYPE_CHECKING:
-    from google_cloud import Call, GoogleCloud
+    from harness.google_cloud import Call, GoogleCloud
 
 Resource = dict[str, Any]
 JOBS = f"namespaces/{PROJECT}/jobs"

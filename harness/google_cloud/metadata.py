@@ -12,10 +12,10 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from google_cloud.access import NUMBER, PROJECT
+from harness.google_cloud.access import NUMBER, PROJECT
 
 if TYPE_CHECKING:
-    from google_cloud import GoogleCloud
+    from harness.google_cloud import GoogleCloud
 
 Answer = tuple[int, "dict[str, Any] | str"]
 

@@ -10,11 +10,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from google_cloud import access, metadata
-from google_cloud.access import PROJECT, RejectedError
+from harness.google_cloud import access, metadata
+from harness.google_cloud.access import PROJECT, RejectedError
 
 if TYPE_CHECKING:
-    from google_cloud import Call, GoogleCloud
+    from harness.google_cloud import Call, GoogleCloud
 
 Resource = dict[str, Any]
 

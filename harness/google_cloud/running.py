@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from engine import DOCKER, Container
-from house import listens, must_run, run, until
-
-from google_cloud import GoogleCloud, builds
+from harness.commands import must_run, run
+from harness.engine import DOCKER, Container
+from harness.google_cloud import GoogleCloud, builds
+from harness.processes import until
+from harness.tcp_ports import listens
 
 Resource = dict[str, Any]
 

@@ -9,10 +9,10 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from google_cloud.access import NUMBER, PROJECT, RejectedError
+from harness.google_cloud.access import NUMBER, PROJECT, RejectedError
 
 if TYPE_CHECKING:
-    from google_cloud import Call, GoogleCloud
+    from harness.google_cloud import Call, GoogleCloud
 
 Resource = dict[str, Any]
 SERVICES = f"namespaces/{PROJECT}/services"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from google_cloud.access import PROJECT, RejectedError
+from harness.google_cloud.access import PROJECT, RejectedError
 
 if TYPE_CHECKING:
-    from google_cloud import Call, GoogleCloud
+    from harness.google_cloud import Call, GoogleCloud
 
 Resource = dict[str, Any]
 DONE = {"kind": "sql#operation", "name": "operation-1", "status": "DONE"}

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-import scale
-import soak
-from client import wait
-from engine import Container, built
+
+from bench import scale, soak
+from harness.client import wait
+from harness.engine import Container, built
 
 
 def test_the_document_has_the_tables_of_the_script():

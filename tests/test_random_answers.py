@@ -15,10 +15,11 @@ import pytest
 import yaml
 from copier import run_copy
 from copier.errors import CopierError
-from hostile import note
-from house import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from harness.caches import ROOT
+from harness.hostile import note
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +64,7 @@ class Loader(yaml.SafeLoader):
 Loader.add_constructor("!include", lambda _loader, _node: {})
 PARTS = [part or {} for part in yaml.load_all((ROOT / "copier.yml").read_text(), Loader)]
 ASKED = {name: asked for part in PARTS for name, asked in part.items() if isinstance(asked, dict)}
-ASKED = {name: asked for name, asked in ASKED.items() if "help" in asked and name != "starter"}
+ASKED = {name: asked for name, asked in ASKED.items() if "help" in asked and name not in ("starter", "own_files")}
 SERVERS = list(yaml.safe_load((ROOT / "servers.yml").read_text())["servers"]["default"])
 NAMES = {
     "project_name": TEXT,
@@ -111,7 +112,7 @@ def template(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tools(render, tmp_path_factory):
     """Have a PATH with Caddy and a gcloud that only says which account and project it has."""
-    from house import install  # noqa: PLC0415 - only this fixture needs it
+    from harness.installs import install  # noqa: PLC0415
 
     project = shutil.copytree(render(), tmp_path_factory.mktemp("tools") / "project")
     folder = project / "stand-ins"
@@ -141,7 +142,7 @@ def shells(project: Path) -> list[Path]:
     found = [
         path for path in project.rglob("*") if path.is_file() and path.read_text().startswith("#!/usr/bin/env bash")
     ]
-    return [*found, project / "environment.sh"]
+    return [*found, project / "production/environment.sh"]
 
 
 def build(project: Path) -> None:
@@ -159,7 +160,7 @@ def run_scripts(project: Path, path: str) -> None:
     environment = {"PATH": path, "HOME": str(project), "REFLEX_REDIS_URL": "redis://localhost:1"}
     commands = [
         ["bash", "-c", 'for script; do bash -n "$script" || exit; done', "bash", *map(str, shells(project))],
-        ["bash", "-euc", 'say() { echo "$*"; }; . ./environment.sh'],
+        ["bash", "-euc", 'say() { echo "$*"; }; . ./production/environment.sh'],
         ["bash", "deploy/setup", "--dry-run"],
         ["caddy", "adapt", "--config", "Caddyfile", "--adapter", "caddyfile"],
     ]
@@ -223,7 +224,7 @@ def rendered(template, tmp_path_factory):
 @given(variables=st.dictionaries(st.sampled_from(VARIABLES), VALUES, min_size=1, max_size=4))
 def test_any_environment(variables, rendered):
     """start.sh takes a variable, or ends with its name and the rule; none runs as code."""
-    script = 'say() { printf "%s\\n" "$1"; }; . ./environment.sh; echo accepted'
+    script = 'say() { printf "%s\\n" "$1"; }; . ./production/environment.sh; echo accepted'
     environment = {"PATH": os.environ["PATH"]} | variables
     done = subprocess.run(
         ["bash", "-euc", script], cwd=rendered, env=environment, capture_output=True, text=True, timeout=20, check=False

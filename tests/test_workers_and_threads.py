@@ -5,10 +5,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from house import Served, get, until
 from playwright.sync_api import expect
-from variants import SERVERS
-from visitor import click_to_three
+
+from harness.processes import until
+from harness.serving import Served, get
+from harness.visitor import click_to_three
+from tests.variants import SERVERS
 
 pytestmark = pytest.mark.slow
 

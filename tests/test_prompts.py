@@ -4,9 +4,10 @@ import subprocess
 
 import pytest
 import yaml
-from house import ROOT
-from projects import copier
-from variants import WRONG
+
+from harness.caches import ROOT
+from harness.projects import copier
+from tests.variants import WRONG
 
 
 def copy(*arguments: str, target) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Takes the picture in the README: run scripts/demo, then `.venv/bin/python scripts/screenshot.py http://localhost:8080`."""
+"""Takes the picture in the README: run scripts/demo, then `.venv/bin/python -m maintenance.screenshot http://localhost:8080`."""
 
 import shutil
 import sys

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
-from images import address, exists, newest
 from packaging.requirements import Requirement
 from packaging.version import Version
-from requirements import versions
+
+from harness.requirements import versions
+from maintenance.images import address, exists, newest
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "pins.yml"

@@ -3,10 +3,11 @@
 import re
 
 import yaml
-from history import commit, git
-from house import ROOT
-from projects import copy
-from servers import SERVERS
+
+from harness.caches import ROOT
+from harness.history import commit, git
+from harness.projects import copy
+from harness.servers import SERVERS
 
 ROW = """
     fifth:
@@ -21,9 +22,9 @@ ROW = """
 """
 START_LINE = """
 {%- elif server == 'fifth' %}
-    fifth production:app &
+    fifth {{ package }}:app &
 {%- else %}
-    # production.py"""
+    # GRANIAN_WORKERS"""
 
 
 def test_each_server_has_its_sentence():
@@ -36,8 +37,8 @@ def test_a_fifth_server_is_a_row_and_a_start_line(tmp_path):
     template = tmp_path / "template"
     table = template / "servers.yml"
     table.write_text(table.read_text().rstrip() + ROW)
-    start = template / "template/start.sh.jinja"
-    text, places = re.subn(r"\n\{%- else %\}\n    # production.py", lambda _: START_LINE, start.read_text(), count=1)
+    start = template / "template/{{ paths.start }}.jinja"
+    text, places = re.subn(r"\n\{%- else %\}\n    # GRANIAN_WORKERS", lambda _: START_LINE, start.read_text(), count=1)
     assert places == 1
     start.write_text(text)
     commit(template, "Add a server")
@@ -46,9 +47,9 @@ def test_a_fifth_server_is_a_row_and_a_start_line(tmp_path):
     assert yaml.safe_load((made / ".copier-answers.yml").read_text())["max_requests"] == 9
     for file, words in {
         "start.sh": "    fifth production:app &",
-        "environment.sh": "SERVER=fifth",
+        "production/environment.sh": "SERVER=fifth",
         "pyproject.toml": '"fifth>=1,<2"',
         "Dockerfile": "import fifth.main",
-        "README.md": "the fifth on 127.0.0.1:8001",
+        "production/README.md": "the fifth on 127.0.0.1:8001",
     }.items():
         assert words in (made / file).read_text(), file

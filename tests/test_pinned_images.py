@@ -7,15 +7,15 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-import images
 import pytest
-import releases
 import yaml
-from engine import bases, docker
-from google_cloud import builds as cloud_build
-from house import ROOT
-from releases import images_of
-from variants import COMBINATIONS
+
+from harness.caches import ROOT
+from harness.engine import bases, docker
+from harness.google_cloud import builds as cloud_build
+from maintenance import images, releases
+from maintenance.releases import images_of
+from tests.variants import COMBINATIONS
 
 pytestmark = pytest.mark.slow
 

@@ -24,10 +24,11 @@ import tempfile
 from pathlib import Path
 
 import copier
-import releases
 import yaml
-from releases import uv
-from requirements import blocks, versions
+
+from harness.requirements import blocks, versions
+from maintenance import releases
+from maintenance.releases import uv
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template"

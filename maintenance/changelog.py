@@ -1,5 +1,7 @@
-#!/usr/bin/env python3
-"""Prints what CHANGELOG.md says of a version: `scripts/changelog 0.2.0`. `--version` prints this commit's version."""
+"""Prints a version's part of CHANGELOG.md: `python -m maintenance.changelog 0.2.0`.
+
+`--version` prints the version of this commit.
+"""
 
 import re
 import sys
@@ -29,7 +31,7 @@ def notes(wanted: str) -> str:
     parts = re.split(r"^## (\S+)(?: - [0-9-]+)?$", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     found = dict(zip(parts[1::2], parts[2::2], strict=True)).get(wanted, "").strip()
     if not found:
-        sys.exit(f"scripts/changelog: CHANGELOG.md says nothing of {wanted}. Write its part under '## {wanted}'.")
+        sys.exit(f"CHANGELOG.md has no part about {wanted}. Write its part under '## {wanted}'.")
     return found
 
 
@@ -40,4 +42,4 @@ if __name__ == "__main__":
         case [wanted]:
             print(notes(wanted))
         case _:
-            sys.exit("Usage: scripts/changelog VERSION, or scripts/changelog --version")
+            sys.exit("Usage: python -m maintenance.changelog VERSION, or --version")

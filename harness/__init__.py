@@ -1,0 +1,1 @@
+"""Real parts, stand-ins and visitors for the tests and the benchmark."""

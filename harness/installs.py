@@ -1,0 +1,81 @@
+"""Gives rendered projects their packages and pages, each built once and shared."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from harness.caches import CACHE, digest, only_once
+from harness.commands import must_run
+from harness.requirements import versions
+
+PAGE_SOURCES = [
+    "assets",
+    "rxconfig.py",
+    "production/build",
+    "production/logs.py",
+    "reflex.lock",
+    "requirements-dev.txt",
+]
+"""What the built pages depend on, besides the app and the parts of Reflex."""
+
+
+def pinned_by(project: Path) -> list[str]:
+    """Name the files with a project's exact versions: of production, and of the tools on a developer's machine."""
+    for package in ("production", "cloud_run"):  # of an app that existed before
+        if (project / package / "requirements-tools.lock").exists():
+            return [f"{package}/requirements.lock", f"{package}/requirements-tools.lock"]
+    return ["requirements.txt", "requirements-dev.txt"]
+
+
+def install(project: Path) -> Path:
+    """Give a project its .venv with exactly its pinned packages, shared with the projects that have the same ones.
+
+    Returns:
+        The folder of the commands.
+    """
+    files = pinned_by(project)
+    venv = CACHE / "venvs" / digest(project, files)
+    with only_once(venv) as needed:
+        if needed:
+            must_run("uv", "venv", "--quiet", "--python", "python3", venv, cwd=project)
+            requirements = [option for file in files for option in ("-r", file)]
+            must_run(
+                *(
+                    "uv",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--compile-bytecode",
+                    "--require-hashes",
+                    "--python",
+                    venv / "bin/python",
+                ),
+                *requirements,
+                cwd=project,
+            )
+            both = b"".join((project / file).read_bytes() for file in files)
+            (venv / "requirements.sha256").write_text(f"{hashlib.sha256(both).hexdigest()}\n")
+    link = project / ".venv"
+    if not link.exists():
+        link.symlink_to(venv)
+    return link / "bin"
+
+
+def build(project: Path, app_name: str = "my_reflex_app") -> None:
+    """Give a project its built pages by its own scripts/build, shared with the projects whose pages are the same.
+
+    Args:
+        project: The project.
+        app_name: The folder of its app; "." for an app that was there before, which may be anywhere.
+    """
+    install(project)
+    pinned = versions((project / pinned_by(project)[0]).read_text())
+    reflex = [f"{name}=={version}" for name, version in pinned.items() if name.startswith("reflex")]
+    pages = CACHE / "pages" / digest(project, [app_name, *PAGE_SOURCES], *reflex)
+    with only_once(pages) as needed:
+        if needed:
+            must_run("scripts/build", cwd=project)
+            keep = shutil.ignore_patterns("node_modules")
+            shutil.copytree(project / ".web", pages, ignore=keep, symlinks=True)
+    shutil.rmtree(project / ".web", ignore_errors=True)
+    shutil.copytree(pages, project / ".web")

@@ -1,0 +1,42 @@
+"""Sessions of processes: what is left of them, and how they end."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+
+def end_session(leader: subprocess.Popen) -> None:
+    """Stop the first process of a session, then what is left of it; until all have ended, their ports are taken."""
+    if leader.poll() is None:
+        leader.terminate()
+        try:
+            leader.wait(15)
+        except subprocess.TimeoutExpired:
+            leader.kill()
+    for process in session(leader.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    until(lambda: session(leader.pid) == [], 15)
+
+
+def until(true: object, seconds: float) -> None:
+    """Wait until a function returns something true; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
+        time.sleep(0.02)
+
+
+def session(leader: int) -> list[int]:
+    """List the processes of a session that still live, the oldest first; a number may be lower than an older one's."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader and fields[0] != "Z":
+                    found.append((int(fields[19]), int(entry.name)))  # the moment it started: proc(5), field 22
+    return [pid for _, pid in sorted(found)]

@@ -1,0 +1,1 @@
+"""Programs that keep the template up to date; docs/maintaining.md describes them."""

@@ -1,0 +1,56 @@
+"""Lets three workers with random failures compete for three locks, and prints the longest wait.
+
+Its argument is the seed.
+"""
+
+import asyncio
+import random
+import sys
+import time
+
+import uvloop
+from production.fixes import redis_listeners
+from workers import client, manager, tab
+
+SECONDS = 8
+
+
+async def main():
+    chance = random.Random(int(sys.argv[1]))
+    end = time.monotonic() + SECONDS
+    waits, failures = [], []
+
+    async def event(states, name, asked):
+        async with states._lock(tab(name)):
+            waits.append(time.monotonic() - asked)
+            await asyncio.sleep(chance.choice([0, 0, 0.002, 0.01]))
+
+    async def visitor(states):
+        while time.monotonic() < end:
+            task = asyncio.create_task(event(states, chance.choice("abc"), time.monotonic()))
+            if chance.random() < 0.15:  # its page is left
+                await asyncio.sleep(chance.random() / 100)
+                task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                pass
+            except Exception as error:
+                failures.append(repr(error))
+            await asyncio.sleep(chance.choice([0, 0.001, 0.02, 0.1]))
+
+    async def break_listeners():
+        redis = client()
+        while time.monotonic() < end:
+            await asyncio.sleep(chance.random())
+            await redis.client_kill_filter(_type="pubsub")
+            for states in workers:  # as redis_listeners.py does
+                if redis_listeners.has_ended(states._lock_task):
+                    states._ensure_lock_task()
+
+    workers = [manager()[0] for _ in range(3)]
+    await asyncio.gather(break_listeners(), *(visitor(states) for states in workers for _ in range(4)))
+    print(f"{len(waits)} locks, {max(waits):.3f} s at most, failures: {failures}")
+
+
+uvloop.run(main())
