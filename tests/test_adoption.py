@@ -88,7 +88,7 @@ def test_an_app_that_says_nowhere_what_it_needs_is_told(shop):
     (shop / ".venv/requirements.sha256").write_text(f"{wanted}\n")
     done = run("scripts/bootstrap", cwd=shop)
     assert done.returncode == 1
-    assert "write it into requirements.txt" in done.stdout
+    assert "write them into requirements.txt" in done.stdout
 
 
 @pytest.mark.long

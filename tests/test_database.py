@@ -98,7 +98,7 @@ class TestFiles:
         (made / ".web/build/routes.caddy").touch()
         done = run("./start.sh", cwd=made, K_SERVICE="my-reflex-app")
         assert done.returncode == 2
-        assert "Cloud Run forgets files" in done.stdout
+        assert "Cloud Run deletes files" in done.stdout
 
 
 @pytest.mark.slow
