@@ -111,5 +111,5 @@ def test_the_bash_of_a_mac_is_told_what_is_needed(script, needed, command, proje
     done = run(*command, cwd=made)
     assert done.returncode == 1
     assert f"bash {needed} or later is needed" in done.stdout
-    assert "On a Mac" in done.stdout
+    assert "On macOS" in done.stdout
     assert len(done.stdout.splitlines()) == 1

@@ -132,7 +132,7 @@ def test_no_secret_of_the_folder_gets_into_the_image(starter, project, render):
     ).stdout
     with tarfile.open(fileobj=io.BytesIO(sent)) as archive:
         files = {each.name: archive.extractfile(each).read() for each in archive if each.isfile()}
-    assert "production" in files
+    assert "production/__init__.py" in files
     assert "my_reflex_app/my_reflex_app.py" in files
     told = (CANARY.encode(), base64.b64encode(CANARY.encode()))
     assert [name for name, content in files.items() if any(text in content for text in told)] == []

@@ -36,7 +36,7 @@ async def main():
     tokens = types.SimpleNamespace(instance_id="this", token_to_socket={"tab": record}, _store_socket_record=fails)
     tasks = [
         asyncio.create_task(redis_full.watch(redis)),
-        asyncio.create_task(redis_listeners.keep_listening(tokens, {(listener, "task"): started.set})),
+        asyncio.create_task(redis_listeners.keep_listening(tokens, [(listener, "task", started.set)])),
     ]
     await asyncio.wait_for(started.wait(), 10)
     await asyncio.sleep(0.1)

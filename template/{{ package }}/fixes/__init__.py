@@ -26,9 +26,10 @@ def apply_all(app: rx.App) -> list[asyncio.Task]:
     for name in names_in(sys.modules[__name__]):
         try:
             task = importlib.import_module(name).apply(app)
-        except (ImportError, AttributeError) as error:
-            path = f"production/fixes/{name.rpartition('.')[2]}.py"
-            logger.warning("%s does not fit this version of Reflex and is left out: %s", path, error)
+        except Exception as error:  # the app runs without a workaround, whatever has changed in Reflex
+            path = "/".join(name.split(".")) + ".py"
+            text = f"{type(error).__name__}: {error}"
+            logger.warning("%s does not fit this version of Reflex and is left out: %s", path, text)
         else:
             tasks += [task] if task else []
     return tasks

@@ -26,27 +26,28 @@ def apply(app: rx.App) -> asyncio.Task | None:
     if not (namespace and isinstance(states, StateManagerRedis)):
         return None
     tokens = namespace._token_manager
-    start = {
-        (states, "_lock_task"): states._ensure_lock_task,
-        (tokens, "_socket_record_task"): tokens._ensure_socket_record_task,
-        (tokens, "_lost_and_found_task"): functools.partial(tokens.ensure_lost_and_found_task, namespace.emit_update),
-    }
-    return asyncio.create_task(keep_listening(tokens, start))
+    start_lost_and_found = functools.partial(tokens.ensure_lost_and_found_task, namespace.emit_update)
+    listeners = [
+        (states, "_lock_task", states._ensure_lock_task),
+        (tokens, "_socket_record_task", tokens._ensure_socket_record_task),
+        (tokens, "_lost_and_found_task", start_lost_and_found),
+    ]
+    return asyncio.create_task(keep_listening(tokens, listeners))
 
 
-async def keep_listening(tokens, start: dict[tuple[object, str], Callable[[], object]]) -> None:
+async def keep_listening(tokens, listeners: list[tuple[object, str, Callable[[], object]]]) -> None:
     """Restart listeners that have ended, and register this worker's tabs again.
 
     Args:
         tokens: Reflex's token manager, which knows the tabs of this worker.
-        start: For each listener the object and the attribute with its task, and the function that starts it.
+        listeners: For each one the object and the attribute with its task, and the function that starts it.
     """
     while True:
         await asyncio.sleep(CHECK_SECONDS)
         try:
-            ended = [function for (owner, name), function in start.items() if has_ended(getattr(owner, name))]
-            for function in ended:
-                function()
+            ended = [start for owner, name, start in listeners if has_ended(getattr(owner, name))]
+            for start in ended:
+                start()
             if ended:
                 logger.warning("restarted %d listeners", len(ended))
                 for token, record in list(tokens.token_to_socket.items()):
