@@ -44,9 +44,9 @@ Answers = tuple[str, ...]
 PROJECTS: list[Answers] = list(itertools.product(*CHOICES.values()))
 PYTHONS: list[str] = QUESTIONS["python_version"]["choices"]
 PINS = TEMPLATE / "{% if starter %}requirements.txt{% endif %}.jinja"
-TOOLS = TEMPLATE / "requirements-{{ 'dev.txt' if starter else 'tools.lock' }}.jinja"
+TOOLS = TEMPLATE / "{{ paths.tools }}.jinja"
 HEADER = (
-    "# Written by scripts/lock from {{ 'pyproject.toml' if starter else 'requirements-tools.in' }}: exact versions,"
+    "# Written by scripts/lock from {{ 'pyproject.toml' if starter else package ~ '/requirements-tools.in' }}: exact versions,"
     " with the hashes of their files."
 )
 # With the extras, as in scripts/lock: a pip before 23.3, such as Debian 12's, takes the newest version of what is asked
@@ -64,13 +64,13 @@ def main() -> None:
         "--excluded", action="store_true", help="change nothing; list newer versions that the ranges exclude, and fail"
     )
     if parser.parse_args().excluded:
-        tell_excluded()
+        print_excluded()
     else:
         refresh()
 
 
-def tell_excluded() -> None:
-    """List the newer versions that the ranges exclude; exits with 1 if there are any."""
+def print_excluded() -> None:
+    """Print the newer versions that the ranges exclude; exit with 1 if there are any."""
     with tempfile.TemporaryDirectory() as folder:
         found = releases.excluded(render_for(Path(folder, *answers), answers) for answers in PROJECTS)
     if found:
@@ -79,7 +79,7 @@ def tell_excluded() -> None:
 
 
 def refresh() -> None:
-    """Refresh everything, telling what is being done."""
+    """Refresh everything, and print each step."""
     with tempfile.TemporaryDirectory() as folder:
         step("the newest Caddy, bun, uv and Python")
         pythons = [render(Path(folder, python), python_version=python) for python in PYTHONS]
@@ -109,7 +109,7 @@ def refresh() -> None:
 
 
 def step(what: str) -> None:
-    """Tell the person at the terminal what comes next."""
+    """Print what comes next."""
     print(f"scripts/pins: {what}", flush=True)
 
 
@@ -127,8 +127,7 @@ def render_for(project: Path, answers: Answers) -> Path:
 def lock(template: Path, file: str, projects: dict[Answers, Path], options: list[str]) -> None:
     """Lock one requirements file for each server, store and database, and join the results into one template.
 
-    A package that all need stands there once, plainly; one that only some need, or with another extra, stands in a
-    condition.
+    A package that only some projects need, or need with another extra, is in a condition.
     """
     needed = {}
     for answers, project in projects.items():
@@ -155,7 +154,7 @@ def leave_out_of_adopted(adopted: Path, starter: Path) -> None:
         adopted: A project without it.
         starter: A project with it; its requirements-dev.txt is locked already.
     """
-    options = ("requirements-tools.in", "--constraints", starter / "requirements-dev.txt", "--output-file", "tools.txt")
+    options = ("production/requirements-tools.in", "--constraints", starter / "requirements-dev.txt", "--output-file", "tools.txt")
     uv(*LOCK, *options, cwd=adopted)
     kept = blocks((adopted / "tools.txt").read_text())
     lines = [HEADER]
@@ -187,8 +186,7 @@ def refresh_references(project: Path) -> None:
 def refresh_reserved_names(projects: list[Path]) -> None:
     """Write the names that an app cannot have: Python's words and modules, the packages', the project's folders."""
     names = set(keyword.kwlist) | set(keyword.softkwlist) | {"test", "tests", "assets", "deploy", "docs", "scripts"}
-    names |= {"production", "finish_build", "event_loop", "log_lines", "rxconfig", "reflex"}
-    names |= {"open_tabs", "closed_tabs", "redis_connections", "redis_locks"}
+    names |= {"production", "cloud_run", "rxconfig", "reflex"}
     names |= {"web", "states", "uploaded_files", "venv", "settings", "state"}
     # Modules that a later Python has or an earlier one had.
     names |= set(sys.stdlib_module_names) | {

@@ -11,6 +11,7 @@ from reflex.istate.manager.redis import StateManagerRedis
 from reflex.istate.manager.token import BaseStateToken
 
 CHECK_SECONDS = 1
+SETTLE_SECONDS = 2  # after an outage: an event that still waits for Redis fills its tab by itself
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +29,14 @@ def apply(app: rx.App) -> asyncio.Task | None:
 
 
 async def watch(states: StateManagerRedis, namespace) -> None:
-    """Ping Redis once a second, and look for empty tabs at the first answer after an outage."""
+    """Ping Redis once a second, and reconnect empty tabs after an outage."""
     away = False
     while True:
         await asyncio.sleep(CHECK_SECONDS)
         try:
             await states.redis.ping()
             if away:
+                await asyncio.sleep(SETTLE_SECONDS)
                 await reconnect_empty(states, namespace)
             away = False
         except Exception as error:  # after any error the next check is needed
