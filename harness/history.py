@@ -12,6 +12,9 @@ RELEASES = {
 }
 """The versions that projects out there were made from: the tag and the commit that it points to, oldest first."""
 
+FIXED = "production/caddy/options.caddy"
+"""The file of a project that `release_a_fix` changes."""
+
 NEXT = "v99.0.0"
 """The tag of a version after this commit's, for a fix that a test makes."""
 
@@ -48,9 +51,9 @@ def released(folder: Path) -> Path:
 
 
 def release_a_fix(template: Path) -> None:
-    """Release a version that changes one line of the Caddyfile and one of the app."""
-    caddyfile = template / "template/{{ package }}/caddy/options.caddy"
-    caddyfile.write_text(caddyfile.read_text().replace("grace_period 4s", "grace_period 6s"))
+    """Release a version that changes one line of `FIXED` and one of the app."""
+    options = template / "template/{{ package }}/caddy/options.caddy"
+    options.write_text(options.read_text().replace("grace_period 4s", "grace_period 6s"))
     state = template / "template/{{ app_name }}/state.py.jinja"
     state.write_text(f"{state.read_text()}# theirs\n")
     commit(template, "Fix something")

@@ -154,7 +154,13 @@ def leave_out_of_adopted(adopted: Path, starter: Path) -> None:
         adopted: A project without it.
         starter: A project with it; its requirements-dev.txt is locked already.
     """
-    options = ("production/requirements-tools.in", "--constraints", starter / "requirements-dev.txt", "--output-file", "tools.txt")
+    options = (
+        "production/requirements-tools.in",
+        "--constraints",
+        starter / "requirements-dev.txt",
+        "--output-file",
+        "tools.txt",
+    )
     uv(*LOCK, *options, cwd=adopted)
     kept = blocks((adopted / "tools.txt").read_text())
     lines = [HEADER]

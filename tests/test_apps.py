@@ -271,7 +271,7 @@ def test_a_database_that_an_image_has_no_place_for_is_named(tmp_path):
     with Container(built(adopted)) as container:
         until(lambda: container.state("Running") != "true", 30)
         assert container.state("ExitCode") != "0"
-        assert "the file notes.db, and a container has no place for it. Answer database with postgres" in container.log
+        assert "the file notes.db, and a container cannot write there. Answer database with postgres" in container.log
 
 
 @pytest.mark.slow

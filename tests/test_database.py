@@ -132,7 +132,7 @@ class TestMigrations:
         postgres.sql("UPDATE alembic_version SET version_num = 'ffffffffffff'")
         done = migrate(made, REFLEX_DB_URL=postgres.url())
         assert done.returncode == 1
-        assert "switch traffic to its revision" in done.stdout
+        assert "switch traffic to the earlier revision" in done.stdout
 
     def test_a_database_that_does_not_answer_is_named_without_its_password(self, made):
         started = time.monotonic()

@@ -48,7 +48,7 @@ def test_tabs_that_come_and_go_take_no_more_memory(server, project):
         before = app.mebibytes()
         wait(visit(app.port, 4000))
         assert app.mebibytes() - before < 4000 * 24 / 1024 / 2
-        assert re.search(r"dropped the state of \d+ closed tabs; 100 are kept", app.log)
+        assert re.search(r"removed the state of \d+ closed tabs; 100 are kept", app.log)
 
 
 def test_a_visitor_who_has_clicked_is_the_last_to_be_forgotten(project):

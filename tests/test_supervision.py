@@ -184,7 +184,7 @@ def test_a_redis_that_never_answers_ends_the_start_with_the_reason(server, proje
     with Served(made, REFLEX_REDIS_URL=silent[1], STARTUP_SECONDS="12") as app:
         assert app.ended(25) != 0
         if server == "reflex":  # its own check, before it starts a worker, waits without an end
-            assert "is there a Redis at REFLEX_REDIS_URL" in app.log
+            assert "is a Redis running at REFLEX_REDIS_URL" in app.log
         else:
             reason = r"Redis does not answer at redis://127.0.0.1:\d+/0 \(REFLEX_REDIS_URL\): \w"
             assert re.search(reason, app.log), app.log

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 ADDED = [
     ("Dockerfile", "# mine: one more tool", "WORKDIR /app"),
     ("Caddyfile", "\t# mine: a header", "\troot .web/build/client"),
-    ("start.sh", "# mine: a setting", 'cd "${BASH_SOURCE[0]%/*}"'),
+    ("start.sh", "# mine: a setting", "set -euo pipefail"),
     ("cloudbuild.yaml", "# mine: the build", None),
     ("requirements.txt", "# mine: a package", None),
     ("pyproject.toml", "# mine: a rule", None),
@@ -195,7 +195,7 @@ def test_a_file_that_moved_is_named_and_its_changes_are_kept(rendered, tmp_path)
     git(project, *remove[1:])
     commit(project, "Remove what moved")
     there = {path.name for path in (project / "deploy").iterdir()}
-    assert there == {"build", "lib", "setup", "now", "check", "teardown", "env.yaml", "secrets.yaml"}
+    assert there == {"README.md", "build", "lib", "setup", "now", "check", "teardown", "env.yaml", "secrets.yaml"}
     must_copier("update", "--defaults", cwd=project)
     assert git(project, "status", "--porcelain") == "", "they stay removed"
 

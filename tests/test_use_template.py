@@ -7,7 +7,7 @@ import yaml
 
 from harness.caches import ROOT
 from harness.commands import must_run
-from harness.history import NEXT, commit, git, release_a_fix, released
+from harness.history import FIXED, NEXT, commit, git, release_a_fix, released
 from harness.installs import build
 from harness.projects import must_copier
 from harness.serving import Served
@@ -113,10 +113,10 @@ def test_a_newer_version_is_proposed(made, template):
     proposal = made.calls[-1]
     assert proposal[:4] == ["pr", "create", "--head", f"update/{NEXT}"]
     assert "--draft" not in proposal
-    assert "grace_period 6s" in git(made.checkout, "show", f"origin/update/{NEXT}:Caddyfile")
+    assert "grace_period 6s" in git(made.checkout, "show", f"origin/update/{NEXT}:{FIXED}")
     assert git(made.checkout, "diff", "--name-only", f"origin/main..origin/update/{NEXT}").split() == [
         ".copier-answers.yml",
-        "Caddyfile",
+        FIXED,
     ]
 
 
@@ -159,15 +159,15 @@ def test_what_a_workflow_may_not_change_is_left_to_a_person(made, template):
 
 
 def test_a_conflict_is_a_draft_that_names_the_file(made, template):
-    caddyfile = made.checkout / "Caddyfile"
-    caddyfile.write_text(caddyfile.read_text().replace("grace_period 4s", "grace_period 5s"))
+    fixed = made.checkout / FIXED
+    fixed.write_text(fixed.read_text().replace("grace_period 4s", "grace_period 5s"))
     commit(made.checkout, "Wait longer")
     release_a_fix(template)
     status, said = made.run(SHARED / "update.yml", "update", INPUTS="null")
     assert status == 0, said
     assert made.calls[-1][-1] == "--draft"
-    assert "\nCaddyfile\n" in (made.folder / "body.md").read_text()
-    assert "<<<<<<<" in git(made.checkout, "show", f"origin/update/{NEXT}:Caddyfile")
+    assert f"\n{FIXED}\n" in (made.folder / "body.md").read_text()
+    assert "<<<<<<<" in git(made.checkout, "show", f"origin/update/{NEXT}:{FIXED}")
 
 
 def test_a_version_without_a_tag_is_released_once(template, tmp_path):

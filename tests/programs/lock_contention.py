@@ -49,7 +49,13 @@ async def main():
                     states._ensure_lock_task()
 
     workers = [manager()[0] for _ in range(3)]
-    await asyncio.gather(break_listeners(), *(visitor(states) for states in workers for _ in range(4)))
+    work = asyncio.gather(break_listeners(), *(visitor(states) for states in workers for _ in range(4)))
+    try:
+        await asyncio.wait_for(work, 3 * SECONDS)
+    except TimeoutError:
+        left = {key: await client().get(key) for key in await client().keys("*lock*")}
+        print(f"locks: {left}, waiters: {[states._lock_waiters for states in workers]}")
+        raise
     print(f"{len(waits)} locks, {max(waits):.3f} s at most, failures: {failures}")
 
 
