@@ -46,8 +46,8 @@ PYTHONS: list[str] = QUESTIONS["python_version"]["choices"]
 PINS = TEMPLATE / "{% if starter %}requirements.txt{% endif %}.jinja"
 TOOLS = TEMPLATE / "{{ paths.tools }}.jinja"
 HEADER = (
-    "# Written by scripts/lock from {{ 'pyproject.toml' if starter else package ~ '/requirements-tools.in' }}: exact versions,"
-    " with the hashes of their files."
+    "# Written by scripts/lock from {{ 'pyproject.toml' if starter else package ~ '/requirements-tools.in' }}:"
+    " exact versions, with the hashes of their files."
 )
 # With the extras, as in scripts/lock: a pip before 23.3, such as Debian 12's, takes the newest version of what is asked
 # for with an extra and pinned without. That version has no hash here, and pip ends.
