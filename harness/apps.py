@@ -35,16 +35,17 @@ def lock(folder: Path) -> None:
     """Do what scripts/serve does first, lock and install what the app asks for; once for apps that ask for the same."""
     sources = [name for name in REQUIREMENTS if (folder / name).exists()]
     ours = ["requirements-server.in", "requirements-tools.in", "requirements-tools.lock"]
-    own = [*(f"production/{name}" for name in ours), "scripts/lock"]
+    package = next(name for name in ("production", "cloud_run") if (folder / name / ours[0]).exists())
+    own = [*(f"{package}/{name}" for name in ours), "scripts/lock"]
     kept = CACHE / "locks" / digest(folder, [*sources, *own], *sources)
-    locks = ["production/requirements.lock", "production/requirements-tools.lock"]
+    locks = [f"{package}/requirements.lock", f"{package}/requirements-tools.lock"]
     with only_once(kept) as needed:
         if needed:
             # pip takes 15 s to install what uv installs in one, and leaves alone what is there. That scripts/lock does
             # without is test_adoption's; what uv cannot install, pip will say.
             wanted = [
-                "production/requirements-tools.lock",
-                "production/requirements-server.in",
+                f"{package}/requirements-tools.lock",
+                f"{package}/requirements-server.in",
                 *({*sources} & {"requirements.txt"}),
             ]
             must_run("uv", "venv", "--quiet", "--seed", "--python", "python3", ".venv", cwd=folder)

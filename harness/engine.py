@@ -176,7 +176,7 @@ def ours() -> int | None:
 def bases(project: Path) -> list[str]:
     """Have the images that the project's Dockerfile starts from, and list their names."""
     start()
-    lines = re.findall(r"^FROM (\S+)(?: AS (\S+))?", (project / "Dockerfile").read_text(), re.MULTILINE)
+    lines = re.findall(r"^FROM (\S+)(?: AS (\S+))?", dockerfile(project).read_text(), re.MULTILINE)
     stages = {stage for _, stage in lines}
     names = list(dict.fromkeys(image for image, _ in lines if image not in stages))
     with alone():
@@ -259,7 +259,14 @@ def binary(tools: Path, program: str) -> Path:
 def build(project: Path, tag: str, *options: str) -> str:
     """Build a project's image as it is and return what the build printed."""
     bases(project)
-    return docker("build", "--progress=plain", *build_options(), *options, "--tag", tag, ".", cwd=project)
+    options = (*build_options(), *options, f"--file={dockerfile(project)}", "--tag", tag)
+    return docker("build", "--progress=plain", *options, ".", cwd=project)
+
+
+def dockerfile(project: Path) -> Path:
+    """Find a project's Dockerfile: where the owner has one, the project's is in the package's folder."""
+    moved = [project / package / "Dockerfile" for package in ("production", "cloud_run")]
+    return next((path for path in moved if path.exists()), project / "Dockerfile")
 
 
 def built(project: Path) -> str:

@@ -18,8 +18,8 @@ from harness.tcp_ports import free_port
 class Served:
     """A project that its start.sh serves, on a free port of the loopback."""
 
-    def __init__(self, project: Path, **environment: str) -> None:
-        """Start it; `environment` is added to what start.sh sees."""
+    def __init__(self, project: Path, *, start: str = "start.sh", **environment: str) -> None:
+        """Start it; `environment` is added to what start.sh sees, which may be in a folder."""
         self.project = project
         self.port, self.backend_port = free_port(), free_port()
         self.url = f"http://localhost:{self.port}"
@@ -28,7 +28,7 @@ class Served:
         path = f"{project / '.venv/bin'}:{os.environ['PATH']}"
         with self.log_file.open("w") as log:
             self.process = subprocess.Popen(
-                ["./start.sh"],
+                [f"./{start}"],
                 cwd=project,
                 env=clean_environment(**({"PATH": path} | ports | environment)),
                 stdin=subprocess.DEVNULL,

@@ -1,5 +1,6 @@
 """What the tests share: rendered projects, Google Cloud projects, a Redis, a browser."""
 
+import collections
 import copy
 import hashlib
 import json
@@ -44,7 +45,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was not the real thing, and what the matrix of updates came to."""
+    """Print the stand-ins, the results of the matrices, and where the time went."""
     if names := terminalreporter.config.stash.get(STAND_INS, []):
         terminalreporter.write_line(f"Base images that could not be pulled, made here instead: {', '.join(names)}")
     if REFUSALS.exists():
@@ -69,6 +70,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"Updates: {len(counts)} projects with {mine} changes of their owners, {lost} lost;"
             f" {conflicts} conflicts that git has too, {needless} needless"
         )
+    seconds = collections.Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    spent = ", ".join(f"{Path(file).stem.removeprefix('test_')} {time:.0f}" for file, time in seconds.most_common())
+    terminalreporter.write_line(f"Seconds of the test processes, {seconds.total():.0f} in all: {spent}")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,12 +7,15 @@ import subprocess
 
 import pytest
 
-from harness.apps import APPS, adopt, copy_of
+from harness.apps import APPS, adopt, copy_of, lock
 from harness.caches import ROOT, digest
 from harness.commands import clean_environment, must_run, run
+from harness.engine import Container, built
+from harness.history import commit, git
+from harness.installs import build
 from harness.processes import end_session, until
-from harness.projects import copier
-from harness.serving import get
+from harness.projects import copier, must_copier
+from harness.serving import Served, get
 from harness.tcp_ports import free_port
 
 FILES = sorted(
@@ -50,6 +53,66 @@ def test_its_own_files_are_kept_whatever_they_are_called(shop):
     assert digest(shop, [*FILES, *THEIRS]) == before
     for file in ("start.sh", "Caddyfile", "cloudbuild.yaml", "deploy/setup", ".copier-answers.yml"):
         assert (shop / file).exists()
+
+
+PLACES = {
+    "Dockerfile": "production/Dockerfile",
+    "Caddyfile": "production/Caddyfile",
+    "start.sh": "production/start.sh",
+    "cloudbuild.yaml": "production/cloudbuild.yaml",
+    "compose.yaml": "production/compose.yaml",
+    ".dockerignore": "production/Dockerfile.dockerignore",
+    ".gcloudignore": "production/.gcloudignore",
+    "DEPLOY.md": "production/DEPLOY.md",
+}
+"""Where the project's file goes if the app has one of this name."""
+
+
+@pytest.mark.parametrize("package", ["production", "cloud_run"])
+def test_each_file_of_a_name_that_the_project_has_too_is_named_with_what_is_used(package, shop):
+    places = {file: place.replace("production", package) for file, place in PLACES.items()}
+    if package == "cloud_run":
+        places["production"] = "cloud_run/"
+        (shop / "production").mkdir()
+        (shop / "production/__init__.py").write_text("RATE = 1\n")
+    for file in PLACES:
+        (shop / file).write_text("theirs\n")
+    said = adopt(shop)
+    for file, place in places.items():
+        assert f"{file} is yours and stays. The deployment uses {place}." in said
+        assert (shop / place).exists()
+    assert {(shop / file).read_text() for file in PLACES} == {"theirs\n"}
+    assert "uvx copier update --data 'own_files=[]'" in said
+    commit(shop, "Adopt")
+    must_copier("update", "--defaults", "--quiet", "--vcs-ref=HEAD", cwd=shop)
+    assert git(shop, "status", "--porcelain") == "", "an update sees the same files as the owner's"
+
+
+def test_the_projects_file_is_used_once_the_owner_has_renamed_theirs(shop):
+    (shop / "Dockerfile").write_text("FROM scratch\n")
+    adopt(shop)
+    commit(shop, "Adopt")
+    (shop / "Dockerfile").rename(shop / "Dockerfile.mine")
+    commit(shop, "Rename mine")
+    must_copier("update", "--defaults", "--quiet", "--vcs-ref=HEAD", "--data=own_files=[]", cwd=shop)
+    assert "caddy" in (shop / "Dockerfile").read_text()
+    assert not (shop / "production/Dockerfile").exists()
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_an_app_with_files_of_these_names_is_served_from_its_image_as_it_is(shop):
+    for file in PLACES:
+        (shop / file).write_text("nothing that works\n")
+    (shop / "production").mkdir()
+    (shop / "production/__init__.py").write_text("RATE = 1\n")
+    adopt(shop)
+    lock(shop)
+    build(shop, ".")
+    with Served(shop, start="cloud_run/start.sh") as app:
+        assert b"<title>Bookshop</title>" in app.ready().get("/")[2]
+    with Container(built(shop), REFLEX_DB_URL="sqlite:////tmp/shop.db") as container:
+        assert b"<title>Bookshop</title>" in get(container.ready().url)[2]
 
 
 def test_who_does_not_say_so_is_asked_about_each_file(shop):
