@@ -1,4 +1,4 @@
-"""What is compared, and how its image is made: the one place that says so (ideas.py has the ideas)."""
+"""What is compared, and how its image is made: the only place (ideas.py has the ideas)."""
 
 import re
 import shutil
@@ -35,7 +35,7 @@ class Contender:
     """Where the files of a reference are; empty: the template's own."""
     edits: tuple[Edit, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
-    """What its container finds in its environment besides the ports."""
+    """What its container finds in its environment in addition to the ports."""
 
     path: str = "/"
     """The page that the first event comes from."""
@@ -55,12 +55,12 @@ class Contender:
 
     @property
     def redis(self) -> bool:
-        """Whether it needs a Redis besides it."""
+        """Whether it also needs a Redis."""
         return self.answers.get("state_store") == "redis"
 
     @property
     def postgres(self) -> bool:
-        """Whether it needs a PostgreSQL besides it."""
+        """Whether it also needs a PostgreSQL."""
         return self.answers.get("database") == "postgres"
 
 

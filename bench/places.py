@@ -198,7 +198,7 @@ class InContainers(Place):
 
 
 class AsProcesses(Place):
-    """By the start.sh of its project, as `scripts/serve` does on a laptop."""
+    """By the start.sh of its project, as `scripts/serve` does."""
 
     name = "as plain processes on one core, without a limit of memory"
     builds_images = False

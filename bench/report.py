@@ -54,7 +54,7 @@ DARK = {"text.color": "#f0f6fc", "axes.labelcolor": "#f0f6fc", "xtick.color": "#
 
 
 def main() -> None:
-    """Write everything anew."""
+    """Write everything again."""
     loaded = json.loads(RESULTS.read_text())
     results: dict[str, Values] = loaded["results"]
     for theme, colours in {"light": LIGHT, "dark": DARK}.items():

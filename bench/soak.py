@@ -132,7 +132,7 @@ class Soak:
         self.visited += 1
 
     async def upload(self) -> None:
-        """Send a file in a tab of its own, and leave."""
+        """Send a file in a separate tab, and leave."""
         tab = await Tab.open(self.container.port)
         headers = {
             "Content-Type": "multipart/form-data; boundary=x",

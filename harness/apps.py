@@ -1,4 +1,4 @@
-"""Apps that were there before: as their owner runs them, and adopted with the two commands of the README."""
+"""Existing apps: as their owner runs them, and adopted with the two commands of the README."""
 
 import contextlib
 import shutil

@@ -46,7 +46,7 @@ class Tab:
             token: The tab's, if it was there before.
             path: The page's.
             loaded: Whether the page was just loaded; otherwise it comes back after it has lost its connection.
-            headers: What the connection's request has besides.
+            headers: What the connection's request has in addition.
 
         Raises:
             OSError, WebSocketException, TimeoutError: If the server is not ready.
@@ -68,7 +68,7 @@ class Tab:
             token: The tab's, if it was there before.
             path: The page's.
             loaded: Whether the page was just loaded; otherwise it comes back after it has lost its connection.
-            headers: What the connection's request has besides.
+            headers: What the connection's request has in addition.
 
         Raises:
             OSError, WebSocketException, TimeoutError: If the server is not ready.
@@ -110,7 +110,7 @@ class Tab:
 
 
 def wait(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, in a thread of its own: whoever calls may have an event loop already."""
+    """Run a coroutine to its end, in a separate thread: whoever calls may have an event loop already."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
 

@@ -30,7 +30,7 @@ class Edge:
         guard = f'\t@outside not header Authorization "Bearer {token}"\n\trespond @outside 403\n' if token else ""
         told = f" {{\n\t\theader_up Host {host}\n\t}}" if host else ""
         inside = f"{guard}\treverse_proxy localhost:{port}{told}\n"
-        # Not localhost by itself: Reflex has rules of its own for that name.
+        # Not localhost by itself: Reflex treats that name differently.
         self.url = f"https://app.localhost:{self.port}"
         (folder / "Caddyfile").write_text(
             f"{{\n\tadmin off\n\tpersist_config off\n\tskip_install_trust\n\tauto_https disable_redirects\n"

@@ -52,7 +52,7 @@ def as_root() -> list[str]:
 
 
 def daemon(*options: str) -> list[str]:
-    """Give the command of an Engine without a network of its own, which this user may talk to, root or not."""
+    """Give the command of an Engine without a separate network, which this user may talk to, root or not."""
     return [
         *as_root(),
         "dockerd",
@@ -70,7 +70,7 @@ def answers() -> bool:
 
 
 def start() -> bool:
-    """Start an Engine unless one runs: without a network of its own, so that it changes nothing on the machine.
+    """Start an Engine unless one runs: without a separate network, so that it changes nothing on the machine.
 
     Returns:
         Whether it was started here.
@@ -279,7 +279,7 @@ def built(project: Path) -> str:
 
 
 def build_options() -> list[str]:
-    """Give the options that every build has here: an Engine without a network of its own uses the machine's."""
+    """Give the options that every build has here: an Engine without a separate network uses the machine's."""
     bridge = run(DOCKER, "network", "inspect", "bridge", cwd=ANYWHERE).returncode == 0
     return [f"--label={LABEL}", *([] if bridge else ["--network=host"])]
 

@@ -16,7 +16,7 @@ PAGE_SOURCES = [
     "reflex.lock",
     "requirements-dev.txt",
 ]
-"""What the built pages depend on, besides the app and the parts of Reflex."""
+"""What the built pages depend on, in addition to the app and the parts of Reflex."""
 
 
 def pinned_by(project: Path) -> list[str]:
@@ -66,7 +66,7 @@ def build(project: Path, app_name: str = "my_reflex_app") -> None:
 
     Args:
         project: The project.
-        app_name: The folder of its app; "." for an app that was there before, which may be anywhere.
+        app_name: The folder of its app; "." for an existing app, which may be anywhere.
     """
     install(project)
     pinned = versions((project / pinned_by(project)[0]).read_text())

@@ -11,7 +11,7 @@ from typing import Self
 
 
 class Relay(ABC):
-    """An address of this machine that serves each connection in a thread of its own."""
+    """An address of this machine that serves each connection in a separate thread."""
 
     def __init__(self) -> None:
         """Listen on a free port."""
@@ -72,7 +72,7 @@ class Balancer(Relay):
 class Network(Relay):
     """An address that passes connections on to a port, until it loses what is sent over them.
 
-    Connections stay open meanwhile, as on a real network: nobody is told. What was lost arrives after `mend`, as TCP
+    Connections stay open meanwhile, as on a real network: nobody is told. What was lost arrives after `restore`, as TCP
     sends it again.
     """
 
@@ -94,7 +94,7 @@ class Network(Relay):
     def __exit__(self, *_: object) -> None:
         """Close all connections."""
         super().__exit__()
-        self.mend()
+        self.restore()
         self.cut()
 
     def serve(self, client: socket.socket) -> None:
@@ -135,7 +135,7 @@ class Network(Relay):
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Deliver what was lost, and lose nothing more."""
         self.working.set()
         for pipe in self.pipes:

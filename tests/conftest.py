@@ -58,9 +58,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name in ("passed", "failed")
     )
     if passed or failed:
-        terminalreporter.write_line(
-            f"Apps that were there before: {passed} of {passed + failed} as under `reflex run --env prod`"
-        )
+        terminalreporter.write_line(f"Existing apps: {passed} of {passed + failed} as under `reflex run --env prod`")
     for line in tried():
         terminalreporter.write_line(line)
     if UPDATES.exists():
@@ -129,7 +127,7 @@ def render(copie_session, shared_folder) -> Render:
 
 @pytest.fixture
 def project(render, tmp_path) -> Render:
-    """Make a project of one's own, or several with different names, that can be installed, built and changed."""
+    """Make a separate project, or several with different names, that can be installed, built and changed."""
 
     def get(answers: Answers | None = None, *, built: bool = False, name: str = "project") -> Path:
         copy = tmp_path / name
@@ -146,7 +144,7 @@ def project(render, tmp_path) -> Render:
 
 @pytest.fixture
 def cloud(tmp_path) -> Iterator[GoogleCloud]:
-    """Have an empty Google Cloud project of one's own, in which every app starts."""
+    """Have an empty separate Google Cloud project, in which every app starts."""
     with GoogleCloud(tmp_path / "google") as google:
         yield google
         assert google.strangers == [], "gcloud wanted to leave this machine"

@@ -35,7 +35,7 @@ def shop() -> rx.Component:
 
 
 def test_a_system_package_another_package_and_data_get_into_the_image(project):
-    """The system package is a file of its own making: the image is built without a package mirror."""
+    """The system package is a file that the test makes: the image is built without a package mirror."""
     made = project()
     dockerfile = made / "Dockerfile"
     marked = re.compile(r"^# (RUN )apt-get update && apt-get install .*$", re.MULTILINE)

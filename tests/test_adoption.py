@@ -1,4 +1,4 @@
-"""An app that is there already gets its way to production, and stays what it is."""
+"""An app that already exists gets its way to production, and stays what it is."""
 
 import os
 import re

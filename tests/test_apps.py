@@ -1,4 +1,4 @@
-"""Apps that were there before are served as under `reflex run --env prod`, after two commands and no edit."""
+"""Existing apps are served as under `reflex run --env prod`, after two commands and no edit."""
 
 import json
 import shutil

@@ -219,7 +219,7 @@ def test_everything_is_measured_of_the_default(kind, tmp_path):
     assert default["5xx while starting"] == [0]
     assert 0 < default["first page, s"][0] <= default["first event, s"][0] < 60
     assert default["idle, MiB"] < default["1 tab, MiB"] < default["100 tabs, MiB"] < default["1000 tabs, MiB"]
-    # A worker is forked anew under the open tab; only one that has the time to stop leaves its state behind.
+    # A worker is forked again under the open tab; only one that has the time to stop leaves its state behind.
     assert default["crash: without answers, s"][0] > 0
     assert default["recycle: clicks forgotten"] == [0]
     if kind.builds_images:

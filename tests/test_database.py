@@ -1,4 +1,4 @@
-"""A database that survives: on a laptop, in a container, and on Cloud SQL; a real PostgreSQL where it is one."""
+"""A database that survives: in a file, in a container, and on Cloud SQL; a real PostgreSQL where it is one."""
 
 import re
 import time

@@ -68,7 +68,7 @@ class Visitor:
                 await self.connect(end)
 
     async def leave(self):
-        """Give the connection up without a word, as when a laptop changes its network, and connect again."""
+        """Give the connection up without a word, as when a computer changes its network, and connect again."""
         self.tab.socket.transport.abort()
         await self.connect(asyncio.get_running_loop().time() + BACK)
 
@@ -111,7 +111,7 @@ def test_all_tabs_of_an_instance_come_back_at_once(project, tmp_path):
         end = asyncio.get_running_loop().time() + 40
         await asyncio.gather(*(visitor.connect(end) for visitor in visitors))
 
-    # What a worker has besides are its listeners, and this test asks too.
+    # What a worker also has are its listeners, and this test asks too.
     clients = ("--maxclients", str(2 * LIMIT + 10))
     with redis_server(tmp_path, 0, *clients) as url, Served(made, REFLEX_REDIS_URL=url) as app:
         wait(wave(app.ready().port))

@@ -142,7 +142,7 @@ def test_a_body_above_the_limit_is_rejected(announced, app):
 
 @pytest.mark.parametrize("path", ["/ping", "/_upload", "/_event/", "/", "/nope", "/_health"])
 def test_no_part_of_a_body_is_read_as_a_request(path, app):
-    """Each of these answers before it has read a body of 3 MB, which has requests of its own in it."""
+    """Each of these answers before it has read a body of 3 MB, which contains further requests."""
     inner = f"\r\nGET /favicon.svg HTTP/1.1\r\nHost: localhost:{app.port}\r\n\r\n".encode()
     body = inner * (3_000_000 // len(inner))
     framed = {

@@ -149,7 +149,7 @@ def test_what_caddy_cannot_deliver_is_an_entry_without_visitors(project):
         assert ended["severity"] == "ERROR"
 
 
-def test_on_a_laptop_it_is_text(made):
+def test_outside_cloud_run_it_is_text(made):
     with Served(made) as app:
         wait(send(app.ready().port, NAMES))
         until(lambda: "this one fails" in app.log and "an order" in app.log, 10)

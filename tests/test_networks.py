@@ -50,12 +50,12 @@ def test_a_tab_that_loses_its_network_comes_back_with_its_state(kept, browser, p
         token = page.evaluate("sessionStorage.getItem('token')")
         for comeback in range(3):
             network.lose_open_connections()
-            page.evaluate("dispatchEvent(new Event('offline'))")  # as when a laptop changes its network
+            page.evaluate("dispatchEvent(new Event('offline'))")  # as when a computer changes its network
             expect(page.locator("#count")).to_have_text(str(3 + comeback), timeout=BACK)
             assert count(page) == 4 + comeback
         assert page.evaluate("sessionStorage.getItem('token')") == token
         # The connections that nobody closed end now, long after the tab is back.
-        network.mend()
+        network.restore()
         time.sleep(0.5)
         assert count(page) == 7
         page.context.close()
@@ -119,7 +119,7 @@ def test_tabs_work_after_redis_was_silent(server, browser, project, tmp_path):
             for page in pages:
                 expect(page.get_by_text("An error occurred")).to_be_visible(timeout=8000)
             time.sleep(max(0, lost + 12 - time.monotonic()))
-            network.mend()
+            network.restore()
             time.sleep(BACK / 1000)
             before = [int(page.inner_text("#count")) for page in pages]
             assert all(number in {1, 2} for number in before)

@@ -117,7 +117,7 @@ def test_what_a_package_asks_for_with_an_extra_is_pinned_with_it(database, proje
         assert requirement.extras <= pinned.get(canonicalize_name(requirement.name), set()), requirement
 
 
-def test_the_image_has_the_same_tools_as_the_laptop(render):
+def test_the_image_has_the_same_tools_as_a_developer(render):
     project = render()
     dockerfile = (project / "Dockerfile").read_text()
     pinned = pins(project / "requirements-dev.txt")

@@ -71,7 +71,7 @@ async def break_and_mend(network: Network, chance: random.Random) -> None:
         if "silence" in kind:
             network.lose()
             await asyncio.sleep(chance.uniform(2, 12) if kind == "long silence" else chance.uniform(0.01, 2))
-            network.mend()
+            network.restore()
         elif kind == "end":
             network.cut()
         else:
@@ -82,7 +82,7 @@ async def break_and_mend(network: Network, chance: random.Random) -> None:
 
 
 def test_no_visitor_stands_still_and_none_loses_a_click_unless_told(project, tmp_path):
-    """All four servers at the same time, each with a network and a seed of its own: they wait most of the time."""
+    """All four servers at the same time, each with a separate network and seed: they wait most of the time."""
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(len(SERVERS)))
         runs, apps = {}, {}

@@ -178,7 +178,7 @@ def test_a_tab_that_was_opened_without_redis_is_filled_once_it_is_back(server, b
             page.goto(f"{app.url}/loading")
             page.wait_for_timeout(6000)
             assert page.inner_text("#loaded") == "nothing yet"
-            network.mend()
+            network.restore()
             expect(page.locator("#loaded")).to_have_text("it is loaded", timeout=8000)
             page.context.close()
 
@@ -191,7 +191,7 @@ class Cart(rx.State):
 
 
 def test_two_versions_share_the_states_that_both_know(project, redis_url, tmp_path):
-    """As during a deployment: a class whose variables have changed starts anew, every other goes on."""
+    """As during a deployment: a class whose variables have changed is reset, every other keeps its values."""
     old = project(REDIS, built=True)
     new = tmp_path / "new"
     must_run("cp", "-R", old, new, cwd=tmp_path)

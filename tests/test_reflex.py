@@ -44,7 +44,7 @@ def test_redis_tells_what_reflex_waits_for(project):
 
 
 def test_a_busy_tabs_state_is_kept_for_five_seconds(project):
-    """The README says so."""
+    """As the README says."""
     program = "from reflex.istate.manager.redis import _default_oplock_hold_time_ms as time; print(time())"
     assert must_run(".venv/bin/python", "-c", program, cwd=project({"state_store": "redis"})).split()[-1] == "5000"
 

@@ -97,7 +97,7 @@ def test_googles_own_library_reads_the_build(answers, render):
     build = cloudbuild_v1.Build.from_json(json.dumps(config))
     assert [step.id for step in build.steps] == ["image", "candidate", "trial", "traffic"]
     assert build.options.logging == cloudbuild_v1.BuildOptions.LoggingMode.CLOUD_LOGGING_ONLY
-    # Google deletes releases of its own images after a year, so that only a rolling tag lasts.
+    # Google deletes releases of its images after a year, so that only a rolling tag lasts.
     images = {"gcr.io/cloud-builders/docker:latest", "gcr.io/google.com/cloudsdktool/google-cloud-cli:stable"}
     assert {step.name for step in build.steps} == images | {"${_IMAGE}:${BUILD_ID}"}
     assert [step.id for step in build.steps if step.allow_failure] == ["trial"]

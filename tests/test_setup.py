@@ -371,7 +371,7 @@ class TestCheck:
         bindings = cloud.policies[where]["bindings"]
         cloud.policies[where]["bindings"] = [binding for binding in bindings if binding["role"] != role]
         found = missing(cloud.run("deploy/check", cwd=made))
-        assert [mend for what, mend in found.items() if says in what] == ["deploy/setup"], found
+        assert [fix for what, fix in found.items() if says in what] == ["deploy/setup"], found
         assert len(found) == 2, found
 
     def test_an_organization_that_forbids_public_services_is_named(self, cloud, made, set_up):
@@ -391,7 +391,7 @@ class TestCheck:
 
 
 def missing(done):
-    """List what deploy/check says that is missing, with the command that mends it."""
+    """List what deploy/check says that is missing, with the command that fixes it."""
     lines = done.stdout.splitlines()
     found = {}
     for line, after in zip(lines, [*lines[1:], ""], strict=True):

@@ -173,7 +173,7 @@ def test_a_redis_that_answers_late_is_waited_for(server, project, silent):
     network, url = silent
     with Served(project({"server": server, "state_store": "redis"}, built=True), REFLEX_REDIS_URL=url) as app:
         waits(app, server)
-        network.mend()
+        network.restore()
         app.ready(30)
         assert app.get("/ping")[0] == 200
 

@@ -116,7 +116,7 @@ class GoogleCloud:
     after: Callable[["GoogleCloud", Call], None] | None = None
 
     def __enter__(self) -> Self:
-        """Start to listen; without gcloud there is nothing to test, and the report says so."""
+        """Start to listen; without gcloud there is nothing to test, and the report notes it."""
         if shutil.which("gcloud") is None:
             pytest.skip("gcloud is not installed, so nothing shows what Google's API would get")
         project = f"projects/{PROJECT}"
@@ -179,7 +179,7 @@ class GoogleCloud:
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
             "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
-            # `gcloud storage` would start processes and threads of its own for one small request.
+            # `gcloud storage` would start processes and threads for one small request.
             "CLOUDSDK_STORAGE_PROCESS_COUNT": "1",
             "CLOUDSDK_STORAGE_THREAD_COUNT": "1",
             "http_proxy": f"http://{self.address}",

@@ -172,7 +172,7 @@ def create(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
     if collection.endswith("/builds"):
         return build(cloud, call)
     if path in cloud.resources and call.api != "storage":
-        raise RejectedError(409, "ALREADY_EXISTS", f"{path} is there already")
+        raise RejectedError(409, "ALREADY_EXISTS", f"{path} already exists")
     cloud.resources[path] = body | {"name": name if call.api in PLAIN_NAMES else path, "state": "ACTIVE"}
     if call.api == "redis":
         cloud.resources[path] |= {"host": "10.8.1.3", "state": "READY"}

@@ -55,7 +55,7 @@ class Google:
         return done.returncode, done.stdout
 
     def build(self, cloud: GoogleCloud, number: str, resource: Resource) -> None:
-        """Run a build that was created, in a thread of its own, and note its result."""
+        """Run a build that was created, in a separate thread, and note its result."""
         workspace = self.folder / number
         workspace.mkdir()
         try:

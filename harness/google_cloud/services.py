@@ -26,7 +26,7 @@ def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     if call.method == "POST" and path == SERVICES:
         path = f"{SERVICES}/{call.body['metadata']['name']}"
         if path in cloud.resources:
-            raise RejectedError(409, "ALREADY_EXISTS", f"{path} is there already")
+            raise RejectedError(409, "ALREADY_EXISTS", f"{path} already exists")
         cloud.resources[path] = deploy(cloud, call, None)
     elif call.method == "PUT":
         if cloud.before_put:

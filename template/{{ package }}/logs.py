@@ -44,7 +44,7 @@ request: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("req
 def apply() -> None:
     """Configure all loggers of this process, and log uncaught exceptions and the stack of a crash."""
     faulthandler.enable()
-    os.environ.pop("REFLEX_MANAGED_LOGGING", None)  # with it `reflex run` would add a handler of its own
+    os.environ.pop("REFLEX_MANAGED_LOGGING", None)  # with it `reflex run` would add another handler
     logging.config.dictConfig(json.loads(CONFIG.read_text()))
     logging.captureWarnings(capture=True)
     logger = logging.getLogger("python")
