@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -20,13 +21,13 @@ pytestmark = pytest.mark.slow
 
 
 @contextlib.contextmanager
-def serving(*command, cwd, log):
-    """Run a command that serves, yield the address that it prints, and press Ctrl-C."""
+def serving(*command, cwd, log, **environment):
+    """Run a command that serves on a free port, yield the address that it prints, and press Ctrl-C."""
     with log.open("w") as output:
         serve = subprocess.Popen(
             command,
             cwd=cwd,
-            env=clean_environment(PORT=str(free_port()), BACKEND_PORT=str(free_port())),
+            env=clean_environment(PORT=str(free_port()), **environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -42,6 +43,40 @@ def serving(*command, cwd, log):
     finally:
         if serve.poll() is None:
             os.killpg(serve.pid, signal.SIGKILL)
+
+
+def test_two_projects_are_served_side_by_side_where_only_the_port_is_set(project, tmp_path):
+    first, second = (project({"server": server}, built=True, name=server) for server in ("granian", "uvicorn"))
+    with (
+        serving("scripts/serve", cwd=first, log=tmp_path / "first") as one,
+        serving("scripts/serve", cwd=second, log=tmp_path / "second") as other,
+    ):
+        assert get(f"{one}/_health")[0] == get(f"{other}/_health")[0] == 200
+
+
+def test_without_a_redis_the_command_names_the_ways_to_get_one(project, tmp_path):
+    made = project({"state_store": "redis"}, built=True)
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in (
+        "bash",
+        "python3",
+        "sha256sum",
+        "cat",
+        "dirname",
+        "mktemp",
+        "rm",
+        "sed",
+        "grep",
+        "node",
+        "env",
+        "uname",
+    ):
+        (tools / name).symlink_to(shutil.which(name))
+    done = run("scripts/serve", cwd=made, PATH=str(tools))
+    assert done.returncode == 1, done.stdout
+    for way in ("sudo apt-get install redis-server", "REFLEX_REDIS_URL", "docker compose up --build"):
+        assert way in done.stdout
 
 
 @pytest.mark.parametrize("store", ["disk", "redis"])

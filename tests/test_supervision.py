@@ -417,7 +417,6 @@ BLOCKS = """
 import time
 
 
-@app.add_page
 def blocking():
     return rx.el.button("block", id="block", on_click=Blocking.block)
 
@@ -426,6 +425,9 @@ class Blocking(rx.State):
     @rx.event
     def block(self):
         time.sleep(30)
+
+
+app.add_page(blocking, route="/blocking")
 """
 
 
@@ -433,8 +435,7 @@ class Blocking(rx.State):
 def test_a_blocked_event_loop_is_named_and_ends_the_worker(server, project, page):
     made = project({"server": server})
     with (made / "my_reflex_app" / "my_reflex_app.py").open("a") as app_file:
-        app_file.write(BLOCKS.replace("@app.add_page\n", "").replace("class Blocking", "class Blocking", 1))
-        app_file.write('\n\napp.add_page(blocking, route="/blocking")\n')
+        app_file.write(BLOCKS)
     build(made)
     with Served(made, BLOCKED_SECONDS="5") as app:
         open_page(page, f"{app.ready().url}/blocking")
