@@ -46,7 +46,7 @@ def serving(*command, cwd, log, **environment):
 
 
 def test_two_projects_are_served_side_by_side_where_only_the_port_is_set(project, tmp_path):
-    first, second = (project({"server": server}, built=True, name=server) for server in ("granian", "uvicorn"))
+    first, second = (project({"server": server}, name=server) for server in ("granian", "uvicorn"))
     with (
         serving("scripts/serve", cwd=first, log=tmp_path / "first") as one,
         serving("scripts/serve", cwd=second, log=tmp_path / "second") as other,
