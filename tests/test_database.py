@@ -87,6 +87,7 @@ class TestFiles:
             tiers.add(tier)
         assert len(tiers) >= 3
 
+    @pytest.mark.slow
     def test_sqlite_is_rejected_on_cloud_run(self, cloud, project):
         made = project({"database": "sqlite"})
         for command in ("deploy/setup", "deploy/now", "deploy/check"):
