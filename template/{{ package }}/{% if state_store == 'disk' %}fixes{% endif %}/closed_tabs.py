@@ -29,11 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def apply(app: rx.App) -> asyncio.Task | None:
-    """Remove the states of the oldest closed tabs, from now on.
-
-    Raises:
-        AttributeError: If this version of Reflex lacks one of the names in `PRIVATE`.
-    """
+    """Remove the states of the oldest closed tabs, from now on."""
     states, namespace = app.state_manager, app.event_namespace
     if not (namespace and isinstance(states, StateManagerDisk)):
         return None

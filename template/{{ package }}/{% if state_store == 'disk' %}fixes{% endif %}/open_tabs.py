@@ -30,11 +30,7 @@ PRIVATE = ["instance_id", "sid_to_token", "token_to_socket"]
 
 
 def apply(app: rx.App) -> None:
-    """Let tabs that reconnect keep their state.
-
-    Raises:
-        AttributeError: If this version of Reflex lacks one of the names in `PRIVATE`.
-    """
+    """Let tabs that reconnect keep their state."""
     namespace = app.event_namespace
     if not namespace:
         return

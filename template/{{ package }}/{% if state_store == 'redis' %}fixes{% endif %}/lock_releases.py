@@ -24,11 +24,7 @@ COMMAND_FAILS = (RedisError, OSError, RuntimeError)
 
 
 def apply(app: rx.App) -> None:
-    """Give back the locks that Reflex would leave behind.
-
-    Raises:
-        AttributeError: If this version of Reflex lacks a name that is used here.
-    """
+    """Give back the locks that Reflex would leave behind."""
     if isinstance(app.state_manager, StateManagerRedis):
         LockReleases(app.state_manager)
 

@@ -21,11 +21,7 @@ SUBSCRIBING_FAILS = (RedisError, OSError, RuntimeError, AttributeError)
 
 
 def apply(app: rx.App) -> None:
-    """Replace Reflex's listener.
-
-    Raises:
-        AttributeError: If this version of Reflex lacks a name that is used here.
-    """
+    """Replace Reflex's listener."""
     if isinstance(app.state_manager, StateManagerRedis):
         LockWaiters(app.state_manager)
 

@@ -37,11 +37,7 @@ PRIVATE = [
 
 
 def apply(app: rx.App) -> None:
-    """Let tabs that reconnect keep their state.
-
-    Raises:
-        AttributeError: If this version of Reflex lacks one of the names in `PRIVATE`.
-    """
+    """Let tabs that reconnect keep their state."""
     namespace = app.event_namespace
     if not namespace:
         return

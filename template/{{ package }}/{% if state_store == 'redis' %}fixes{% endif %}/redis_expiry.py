@@ -20,11 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def apply(app: rx.App) -> asyncio.Task | None:
-    """Renew the states of this worker's open tabs, from now on.
-
-    Raises:
-        AttributeError: If this version of Reflex lacks a name that is used here.
-    """
+    """Renew the states of this worker's open tabs, from now on."""
     states, namespace = app.state_manager, app.event_namespace
     if not (namespace and isinstance(states, StateManagerRedis)):
         return None

@@ -17,11 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def apply(app: rx.App) -> asyncio.Task | None:
-    """Restart the listeners of this worker when they end, from now on.
-
-    Raises:
-        AttributeError: If this version of Reflex lacks a name that is used here.
-    """
+    """Restart the listeners of this worker when they end, from now on."""
     states, namespace = app.state_manager, app.event_namespace
     if not (namespace and isinstance(states, StateManagerRedis)):
         return None

@@ -50,11 +50,7 @@ class Listener(PubSub):
 
 
 def apply(app: rx.App) -> None:
-    """Limit connections and waiting times of the app's Redis clients.
-
-    Raises:
-        AttributeError: If this version of Reflex lacks a name that is used here.
-    """
+    """Limit connections and waiting times of the app's Redis clients."""
     states, namespace = app.state_manager, app.event_namespace
     if namespace and isinstance(states, StateManagerRedis):
         for redis in (states.redis, namespace._token_manager.redis):
