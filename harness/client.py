@@ -87,7 +87,8 @@ class Tab:
     async def receive(self) -> str:
         """Wait for a message, answering the server's pings."""
         while True:
-            message = await asyncio.wait_for(self.socket.recv(decode=True), 60)
+            async with asyncio.timeout(60):  # wait_for may lose a cancellation in Python 3.11
+                message = await self.socket.recv(decode=True)
             if message != "2":
                 return message
             await self.socket.send("3")

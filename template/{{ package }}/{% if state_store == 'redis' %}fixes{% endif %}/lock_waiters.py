@@ -93,4 +93,5 @@ class LockWaiters:
                 with contextlib.suppress(*SUBSCRIBING_FAILS):  # the next listener subscribes again
                     await self.pubsub.subscribe(**{channel: self.states._handle_lock_release})
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(known.wait(), ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):  # wait_for may lose a cancellation in Python 3.11
+                await known.wait()
