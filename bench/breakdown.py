@@ -12,7 +12,7 @@ from bench.places import Place
 from bench.running import Process
 
 EXPLORER = "source-map-explorer@2.5.3"
-"""Tells which package each byte of a built script comes from, by its source map."""
+"""Finds which package each byte of a built script comes from, by its source map."""
 ROUNDS = 5
 SHOWN = 12
 

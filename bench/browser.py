@@ -62,7 +62,7 @@ def page_load(place: Place) -> Figures:
 
 
 def scripts(place: Place) -> list[str]:
-    """Tell which scripts the first page loads, by their names without the hash."""
+    """Return which scripts the first page loads, by their names without the hash."""
     with place.running() as app, tab() as page:
         client.first_event(app.port, time.time())
         names: list[str] = []

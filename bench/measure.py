@@ -170,7 +170,7 @@ def client_alone() -> float:
 
 
 def ready(port: int) -> bool:
-    """Tell whether a tab can be opened."""
+    """Return whether a tab can be opened."""
     with contextlib.suppress(OSError):
         client.wait(client.saturate(port, 1, 0))
         return True

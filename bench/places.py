@@ -64,7 +64,7 @@ class Place(ABC):
         return {"REFLEX_DB_URL": self.postgres.url()} if self.contender.postgres and self.postgres else {}
 
     def surroundings(self) -> dict[str, str]:
-        """Tell what else the report has to say of this kind of place."""
+        """Return what else the report has to say of this kind of place."""
         return {}
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Place(ABC):
 
     @abstractmethod
     def seconds(self, code: str) -> float:
-        """Tell how long Python takes from the first process's start to its end for some code."""
+        """Return how long Python takes from the first process's start to its end for some code."""
 
     @abstractmethod
     def with_source_maps(self, command: str) -> str:
@@ -137,7 +137,7 @@ class InContainers(Place):
         }
 
     def surroundings(self) -> dict[str, str]:
-        """Tell which Engine it is, and which base images."""
+        """Return which Engine it is, and which base images."""
         return {
             "engine": engine.docker("version", "--format", "{{.Server.Version}}").strip(),
             "bases": "made here from Debian's Python" if engine.stand_ins() else "the official images",
@@ -269,7 +269,7 @@ def limits(cores: int) -> list[str]:
 
 
 def size(image: str) -> int:
-    """Tell an image's size in bytes."""
+    """Return an image's size in bytes."""
     return int(engine.docker("image", "inspect", "--format", "{{.Size}}", image))
 
 

@@ -119,7 +119,7 @@ def compare(
 
 
 def rounds_of_contenders(rounds: int) -> Measurements:
-    """Tell how often each contender is measured, and by what."""
+    """Return how often each contender is measured, and by what."""
     return [
         (rounds, measure.cold_start),
         (min(rounds, 3), browser.usable_button),
@@ -138,7 +138,7 @@ def rounds_of_contenders(rounds: int) -> Measurements:
 
 
 def rounds_of_ideas(rounds: int) -> Measurements:
-    """Tell how often each idea and what it is a change of are measured, and by what."""
+    """Return how often each idea and what it is a change of are measured, and by what."""
     return [(2 * rounds - 1, measure.cold_start), (min(rounds, 2), measure.load), (1, measure.memory)]
 
 
@@ -172,7 +172,7 @@ def breakdowns(places: list[Place]) -> dict[str, breakdown.Shares]:
 
 
 def surroundings(place: Place) -> dict[str, str | float]:
-    """Tell what was measured where, and when; the versions are those of one of the places."""
+    """Return what was measured where, and when; the versions are those of one of the places."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
         "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),

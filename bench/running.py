@@ -62,7 +62,7 @@ class Running(ABC):
         self.shell('kill -KILL "$1"', inside(process.pid))
 
     def cpu_seconds(self) -> float:
-        """Tell the CPU time that its processes and those that they have waited for have used."""
+        """Return the CPU time that its processes and those that they have waited for have used."""
         ticks = 0
         for process in self.processes():
             fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -70,7 +70,7 @@ class Running(ABC):
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def held(self) -> dict[Process, Held]:
-        """Tell what its processes hold: anonymous memory, not the page cache."""
+        """Return what its processes hold: anonymous memory, not the page cache."""
         by_number = {inside(process.pid): process for process in self.processes()}
         lines = [line.split() for line in self.shell(ANONYMOUS, *by_number).splitlines()]
         named = [(pid, dict(zip(rest[::3], rest[1::3], strict=True))) for pid, *rest in lines]
@@ -80,7 +80,7 @@ class Running(ABC):
         }
 
     def mebibytes(self) -> float:
-        """Tell what its processes hold together, in MiB: what several share counts once."""
+        """Return what its processes hold together, in MiB: what several share counts once."""
         return sum(held.part for held in self.held().values())
 
 
@@ -130,7 +130,7 @@ class RunningProcesses(Running):
 
 
 def running_seconds(processes: list[Process]) -> float:
-    """Tell the CPU time that the threads of some processes have used: to the nanosecond, not in ticks of 10 ms.
+    """Return the CPU time that the threads of some processes have used: to the nanosecond, not in ticks of 10 ms.
 
     Args:
         processes: All must run; those that have ended between two calls would be missed.
@@ -144,7 +144,7 @@ def running_seconds(processes: list[Process]) -> float:
 
 
 def inside(pid: int) -> str:
-    """Tell a process's number where it runs itself: in a container it is another one than outside."""
+    """Return a process's number where it runs itself: in a container it is another one than outside."""
     return re.search(r"^NSpid:.*\b(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]
 
 

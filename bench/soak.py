@@ -98,7 +98,7 @@ class Soak:
         return samples
 
     def left(self) -> float:
-        """Tell how many seconds are left."""
+        """Return how many seconds are left."""
         return self.started + self.seconds - time.monotonic()
 
     async def regular(self) -> None:
@@ -159,7 +159,7 @@ class Soak:
 
 
 def is_taken(request: urllib.request.Request) -> bool:
-    """Tell whether a request is answered with 200 within two minutes."""
+    """Return whether a request is answered with 200 within two minutes."""
     try:
         with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - of this machine
             return answer.status == 200  # noqa: PLR2004
@@ -244,7 +244,7 @@ def main() -> None:
 
 
 def last_visit(result: dict[str, object]) -> float:
-    """Tell how long a new visitor waited at the end, in seconds."""
+    """Return how long a new visitor waited at the end, in seconds."""
     return float(str(result["a new visitor at the end, s"]))
 
 

@@ -101,7 +101,7 @@ class Tab:
         return message
 
     def received(self) -> int:
-        """Tell how many bytes have come over the connection, as the kernel counts (linux/tcp.h)."""
+        """Return how many bytes have come over the connection, as the kernel counts (linux/tcp.h)."""
         info = self.socket.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
         return struct.unpack_from("Q", info, 128)[0]
 

@@ -57,7 +57,7 @@ class Edge:
         self.process.wait(15)
 
     def speaks_tls(self) -> bool:
-        """Tell whether a connection can be made; the certificate is its own."""
+        """Return whether a connection can be made; the certificate is its own."""
         trusting = ssl.create_default_context()
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
         try:

@@ -65,7 +65,7 @@ def daemon(*options: str) -> list[str]:
 
 
 def answers() -> bool:
-    """Tell whether an Engine runs."""
+    """Return whether an Engine runs."""
     return run(DOCKER, "info", "--format", "{{.ServerVersion}}", cwd=ANYWHERE).returncode == 0
 
 
@@ -158,14 +158,14 @@ def stop() -> None:
 
 
 def gone(pid: int) -> bool:
-    """Tell whether a process has ended; one that this process started has to be collected first."""
+    """Return whether a process has ended; one that this process started has to be collected first."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     return not Path(f"/proc/{pid}").exists()
 
 
 def ours() -> int | None:
-    """Tell the process of the Engine that a test process started, if it still runs."""
+    """Return the process of the Engine that a test process started, if it still runs."""
     with contextlib.suppress(OSError, ValueError):
         pid = int((HOME / "pid").read_text())
         if Path(f"/proc/{pid}/comm").read_text().strip() == "dockerd":
@@ -241,7 +241,7 @@ def stand_in(name: str, tools: Path) -> None:
 
 
 def mirror() -> str:
-    """Tell where this machine gets its Debian packages."""
+    """Return where this machine gets its Debian packages."""
     said = must_run("apt-cache", "policy", "base-files", cwd=ANYWHERE)
     found = re.search(r"https?://\S+", said)
     assert found, f"this machine has no source of Debian packages to make a stand-in from:\n{said}"

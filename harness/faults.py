@@ -88,7 +88,7 @@ def fault(what: str, server: str, startup: str, app: Served, words: str = "") ->
 
 
 def seconds(row: dict) -> float:
-    """Tell how long a fault took."""
+    """Return how long a fault took."""
     return row["seconds"]
 
 

@@ -15,6 +15,9 @@ RELEASES = {
 FIXED = "production/caddy/options.caddy"
 """The file of a project that `release_a_fix` changes."""
 
+CHANGED_FIX = "production/fixes/open_tabs.py"
+"""A workaround that `release_a_fix` changes."""
+
 NEXT = "v99.0.0"
 """The tag of a version after this commit's, for a fix that a test makes."""
 
@@ -51,9 +54,11 @@ def released(folder: Path) -> Path:
 
 
 def release_a_fix(template: Path) -> None:
-    """Release a version that changes one line of `FIXED` and one of the app."""
+    """Release a version that changes one line of `FIXED`, one of `CHANGED_FIX` and one of the app."""
     options = template / "template/{{ package }}/caddy/options.caddy"
     options.write_text(options.read_text().replace("grace_period 4s", "grace_period 6s"))
+    for workaround in template.glob("template/*/*fixes*/open_tabs.py"):
+        workaround.write_text(f"{workaround.read_text()}# theirs\n")
     state = template / "template/{{ app_name }}/state.py.jinja"
     state.write_text(f"{state.read_text()}# theirs\n")
     commit(template, "Fix something")

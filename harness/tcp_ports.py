@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Tell whether something takes connections on a port of the loopback."""
+    """Return whether something takes connections on a port of the loopback."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

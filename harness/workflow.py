@@ -96,7 +96,7 @@ class Runner:
 
     @staticmethod
     def applies(condition: str, outputs: dict[str, str]) -> bool:
-        """Tell whether a step runs; the only kind of condition is that an output is not empty."""
+        """Return whether a step runs; the only kind of condition is that an output is not empty."""
         return not condition or bool(outputs[condition.removesuffix(" != ''")])
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Tells which container images exist, by the protocol that every registry speaks.
+"""Finds which container images exist, by the protocol that every registry speaks.
 
 https://distribution.github.io/distribution/spec/api/ and, for who may ask, /spec/auth/token/.
 """
@@ -66,7 +66,7 @@ def anonymous_token(challenge: str) -> str:
 
 
 def exists(image: str) -> bool | None:
-    """Tell whether an image exists; None if its registry cannot be reached.
+    """Return whether an image exists; None if its registry cannot be reached.
 
     Args:
         image: Its name and tag.

@@ -147,7 +147,7 @@ def cloud(tmp_path) -> Iterator[GoogleCloud]:
     """Have an empty separate Google Cloud project, in which every app starts."""
     with GoogleCloud(tmp_path / "google") as google:
         yield google
-        assert google.strangers == [], "gcloud wanted to leave this machine"
+        assert google.outside_requests == [], "gcloud wanted to leave this machine"
 
 
 @pytest.fixture

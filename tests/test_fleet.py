@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 INSTANCES, TABS = 4, 300
 BACK = 5
-"""Seconds within which every tab works again, besides those that all of them take where nothing fails."""
+"""Seconds within which every tab works again, in addition to those that all of them take where nothing fails."""
 LIMIT = 32
 """REDIS_CONNECTIONS, of which a worker has two kinds."""
 

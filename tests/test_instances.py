@@ -239,7 +239,7 @@ def test_the_two_instances_of_compose(project, redis_url, browser, tmp_path):
 
 
 def established(port):
-    """Tell whether somebody is connected to a port (proc_net_tcp(5): state 01)."""
+    """Return whether somebody is connected to a port (proc_net_tcp(5): state 01)."""
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
     return any(line[1].endswith(f":{port:04X}") and line[3] == "01" for line in lines if len(line) > 3)
 

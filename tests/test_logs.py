@@ -123,7 +123,7 @@ def test_each_entry_is_a_line_with_its_severity_event_request_and_trace(made):
 
 
 def harmless(text):
-    """Tell whether a line is one that `reflex run` prints for a person, past every logger."""
+    """Return whether a line is one that `reflex run` prints for a person, past every logger."""
     return text == "" or re.match(r"Starting Reflex App|─+|App running at|Backend running at|.*\[Reflex", text)
 
 

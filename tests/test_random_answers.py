@@ -172,7 +172,7 @@ def run_scripts(project: Path, path: str) -> None:
 
 
 def is_refused(done: subprocess.CompletedProcess[str]) -> bool:
-    """Tell whether a set-up ended with the one reason that an accepted set of answers may give it."""
+    """Return whether a set-up ended with the one reason that an accepted set of answers may give it."""
     return done.returncode == 2 and "the database is a file (database=sqlite)" in done.stderr
 
 

@@ -49,7 +49,7 @@ class Visitor:
                 pass
 
     def answers(self, message: str) -> bool:
-        """Tell whether a message is an answer. A number may be forgotten only if the page showed an error."""
+        """Return whether a message is an answer. A number may be forgotten only if the page showed an error."""
         if "An error occurred" in message:
             self.told = True
             return True

@@ -256,8 +256,8 @@ def test_a_repository_whose_number_nobody_knows_is_an_error_that_says_what_to_do
     assert done.returncode == 2
     assert "REPOSITORY_ID=NUMBER deploy/setup --github" in done.stdout
     assert cloud.changes() == []
-    assert cloud.strangers == ["api.github.com:443"], "GitHub was asked"
-    cloud.strangers.clear()
+    assert cloud.outside_requests == ["api.github.com:443"], "GitHub was asked"
+    cloud.outside_requests.clear()
 
 
 def test_a_push_to_main_deploys_where_the_trigger_is_asked_for(prepared):

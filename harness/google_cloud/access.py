@@ -33,7 +33,7 @@ class Role:
     permissions: tuple[str, ...]
 
     def has(self, permission: str) -> bool:
-        """Tell whether the role contains a permission."""
+        """Return whether the role contains a permission."""
         return any(re.fullmatch(pattern, permission) for pattern in self.permissions)
 
 
@@ -120,7 +120,7 @@ def needed(api: str, method: str, path: str, verb: str | None, *, is_list: bool)
 
 
 def holds(policies: dict, member: str, permission: str, resource: str) -> bool:
-    """Tell whether a member has a permission on a resource, by the policies of it, of what contains it and the project.
+    """Return whether a member has a permission on a resource, by its policies, its parents' and the project's.
 
     Args:
         policies: By resource, as their APIs return them.

@@ -160,7 +160,7 @@ def run_steps(
 
 
 def can_push(cloud: GoogleCloud, member: str, config: dict[str, Any]) -> bool:
-    """Tell whether a build's account may push to the repository of its image, wherever the registry is here."""
+    """Return whether a build's account may push to the repository of its image, wherever the registry is here."""
     region = next(entry.partition("=")[2] for entry in config["options"]["env"] if entry.startswith("REGION="))
     image = next(entry.partition("=")[2] for entry in config["options"]["env"] if entry.startswith("IMAGE="))
     repository = f"projects/{PROJECT}/locations/{region}/repositories/{image.split('/')[-1]}"

@@ -26,7 +26,7 @@ def token_of(member: str) -> str:
 
 
 def caller_of(headers: dict[str, str]) -> str:
-    """Tell whose access token a request carries; nobody's is empty."""
+    """Return whose access token a request carries; nobody's is empty."""
     token = {name.lower(): value for name, value in headers.items()}.get("authorization", "").removeprefix("Bearer ")
     try:
         kind, _, member = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode().partition(":")

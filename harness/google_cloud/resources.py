@@ -30,12 +30,12 @@ COMPUTE = "http://compute.google.test/compute/v1"
 
 
 def is_list(call: Call, path: str, verb: str | None) -> bool:
-    """Tell whether a request is about a collection."""
+    """Return whether a request is about a collection."""
     return verb is None and path.rpartition("/")[2] in COLLECTIONS and call.method in {"GET", "POST"}
 
 
 def permission(call: Call, path: str, verb: str | None) -> tuple[str, str]:
-    """Tell which permission a request needs, and on what."""
+    """Return which permission a request needs, and on what."""
     if call.api == "logging":
         return "logging.logEntries.list", f"projects/{PROJECT}"
     if call.api == "orgpolicy":
@@ -74,7 +74,7 @@ def respond(cloud: GoogleCloud, call: Call, path: str, verb: str | None) -> Reso
 
 
 def enable(cloud: GoogleCloud, call: Call, path: str) -> Resource:
-    """Enable APIs, list those that are, or tell whether one is."""
+    """Enable APIs, list those that are, or return whether one is."""
     for name in call.body.get("serviceIds", []):
         if name not in cloud.enabled and cloud.hesitant:
             cloud.fresh.add(name)
@@ -95,7 +95,7 @@ def log_entries(cloud: GoogleCloud, call: Call, _: str) -> Resource:
 
 
 def organization_policy(cloud: GoogleCloud, _: Call, path: str) -> Resource:
-    """Tell whether a constraint of the organization holds."""
+    """Return whether a constraint of the organization holds."""
     name = path.rpartition("/policies/")[2]
     return {"name": path, "spec": {"rules": [{"enforce": name in cloud.constraints}]}}
 

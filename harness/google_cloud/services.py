@@ -194,7 +194,7 @@ def described(cloud: GoogleCloud, spec: Resource, notes: Resource) -> Resource:
 
 
 def trouble(cloud: GoogleCloud, spec: Resource) -> str:
-    """Tell which of its secrets and buckets a container may not use, in Cloud Run's words; empty if it may use all."""
+    """Name the secrets and buckets that a container may not use, in Cloud Run's words; empty if it may use all."""
     container = spec["containers"][0]
     member = f"serviceAccount:{spec.get('serviceAccountName', '')}"
     for volume in spec.get("volumes", []):
@@ -215,7 +215,7 @@ def trouble(cloud: GoogleCloud, spec: Resource) -> str:
 
 
 def conditions(problem: str) -> list[Resource]:
-    """Tell gcloud, which waits for it, whether the service is ready."""
+    """Return the condition that gcloud waits for: whether the service is ready."""
     state = {"status": "False", "reason": "RevisionFailed", "message": problem} if problem else {"status": "True"}
     return [
         {"type": "Ready"} | state,

@@ -36,7 +36,7 @@ SHARED = [
     "uvicorn.protocols.websockets.auto",
     "uvloop",
 ]
-"""Slow imports that may be forked. Add a large library of your own if it starts no thread when imported."""
+"""Slow imports that may be forked. Add a large library that your app imports if it starts no thread when imported."""
 
 
 class Heartbeat:
