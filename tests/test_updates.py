@@ -154,6 +154,10 @@ def test_an_adopted_app_is_updated_and_served(version, template, tmp_path):
         config = shop / "rxconfig.py"
         text = config.read_text().replace("SitemapPlugin()]", "SitemapPlugin(), ProductionPlugin()]")
         config.write_text(f"from production import ProductionPlugin\n{text}")
+    (shop / "deploy/teardown").unlink()
+    (shop / "Dockerfile").write_text(
+        (shop / "Dockerfile").read_text().replace("WORKDIR /app\n", "WORKDIR /app\n# mine\n", 1)
+    )
     commit(shop, "Adopt")
     own = [
         file for file in git(shop, "ls-files").split() if file.startswith(("bookshop", "assets", "rxconfig", "README"))
@@ -162,6 +166,8 @@ def test_an_adopted_app_is_updated_and_served(version, template, tmp_path):
     must_copier("update", "--quiet", "--defaults", "--data=server=granian", cwd=shop)
     assert conflicts(shop) == set()
     assert digest(shop, own) == before
+    assert not (shop / "deploy/teardown").exists()
+    assert "# mine" in (shop / "Dockerfile").read_text()
     lock(shop)
     build(shop, ".")
     with Served(shop) as served:

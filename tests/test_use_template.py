@@ -7,7 +7,7 @@ import yaml
 
 from harness.caches import ROOT
 from harness.commands import must_run
-from harness.history import FIXED, NEXT, commit, git, release_a_fix, released
+from harness.history import CHANGED_FIX, FIXED, NEXT, commit, git, release_a_fix, released
 from harness.installs import build
 from harness.projects import must_copier
 from harness.serving import Served
@@ -117,6 +117,7 @@ def test_a_newer_version_is_proposed(made, template):
     assert git(made.checkout, "diff", "--name-only", f"origin/main..origin/update/{NEXT}").split() == [
         ".copier-answers.yml",
         FIXED,
+        CHANGED_FIX,
     ]
 
 
