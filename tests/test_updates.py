@@ -155,9 +155,8 @@ def test_an_adopted_app_is_updated_and_served(version, template, tmp_path):
         text = config.read_text().replace("SitemapPlugin()]", "SitemapPlugin(), ProductionPlugin()]")
         config.write_text(f"from production import ProductionPlugin\n{text}")
     (shop / "deploy/teardown").unlink()
-    (shop / "Dockerfile").write_text(
-        (shop / "Dockerfile").read_text().replace("WORKDIR /app\n", "WORKDIR /app\n# mine\n", 1)
-    )
+    with (shop / "cloudbuild.yaml").open("a") as build_config:
+        build_config.write("# mine\n")
     commit(shop, "Adopt")
     own = [
         file for file in git(shop, "ls-files").split() if file.startswith(("bookshop", "assets", "rxconfig", "README"))
@@ -167,7 +166,7 @@ def test_an_adopted_app_is_updated_and_served(version, template, tmp_path):
     assert conflicts(shop) == set()
     assert digest(shop, own) == before
     assert not (shop / "deploy/teardown").exists()
-    assert "# mine" in (shop / "Dockerfile").read_text()
+    assert "# mine" in (shop / "cloudbuild.yaml").read_text()
     lock(shop)
     build(shop, ".")
     with Served(shop) as served:
