@@ -29,12 +29,18 @@ def watch(page: Page) -> list[str]:
     return complaints
 
 
-def open_page(page: Page, url: str) -> None:
+def open_page(page: Page, url: str, transport: str = "websocket") -> None:
     """Open a page of the app and wait until its JavaScript runs, which connects to the backend.
 
     The page shows before that, and a click is lost then. The browser's `load` event does not wait for it either.
+
+    Args:
+        page: A tab of the browser.
+        url: The page's address.
+        transport: The app's setting, `websocket` or `polling`.
     """
-    with page.expect_websocket():
+    connects = page.expect_websocket() if transport == "websocket" else page.expect_request("**/_event/**")
+    with connects:
         page.goto(url)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import reflex as rx
 
 from . import fixes, logs, worker
+from .requests import Requests
 
 logs.apply()  # before the app is imported, which may log
 
@@ -21,7 +22,7 @@ class ProductionPlugin(rx.plugins.Plugin):
         app = context["app"]
         given = app.api_transformer or []
         given = given if isinstance(given, Sequence) else [given]
-        app.api_transformer = [*given, logs.Requests]
+        app.api_transformer = [*given, Requests]
         app.register_lifespan_task(run_worker, app=app)
 
 
@@ -33,8 +34,10 @@ async def run_worker(app: rx.App) -> AsyncIterator[None]:
         RuntimeError: If a module of worker/ finds that the worker cannot serve.
     """
     await worker.prepare(app)
-    app.event_processor.graceful_shutdown_timeout = HANDLER_SECONDS
-    tasks = fixes.apply_all(app)
+    tasks = []
+    if app.event_namespace:  # an app without a state has no events
+        app.event_processor.graceful_shutdown_timeout = HANDLER_SECONDS
+        tasks = fixes.apply_all(app)
     yield
     for task in tasks:
         task.cancel()

@@ -1,13 +1,12 @@
 """The third step of cloudbuild.yaml: tries the candidate as a visitor would, before it gets traffic.
 
-Requests the first page, /ping and, over the WebSocket, the state of a new tab. Runs in the app's own image. The build
-goes on when this fails, so that deploy/build/traffic can remove the candidate's address; the file .candidate/passed is
-the result.
+Requests the first page, /ping and, over the event socket, the state of a new tab. Runs in the app's own image. The
+build goes on when this fails, so that deploy/build/traffic can remove the candidate's address; the file
+.candidate/passed is the result.
 """
 
 import json
 import os
-import re
 import socket
 import sys
 import time
@@ -51,13 +50,13 @@ def ping(url: str, headers: dict[str, str], seconds: float) -> None:
     fetch(f"{url}/ping", headers, seconds)
 
 
-def backend_path() -> str:
-    """Read the app's `backend_path` from what its build wrote for Caddy, in this folder or in the image."""
+def app_settings() -> dict:
+    """Read what the app's build wrote about its event socket, in this folder or in the image."""
     for folder in (Path(), Path("/app")):
-        routes = folder / ".web/build/routes.caddy"
-        if routes.exists() and (found := re.search(r"rewrite @short (\S+)\{uri\}", routes.read_text())):
-            return found[1]
-    return ""
+        written = folder / ".web/build/events.json"
+        if written.exists():
+            return json.loads(written.read_text())
+    return {"backend_path": "", "transport": "websocket", "has_state": True}
 
 
 def event(url: str, headers: dict[str, str], seconds: float) -> None:
@@ -68,29 +67,72 @@ def event(url: str, headers: dict[str, str], seconds: float) -> None:
     Raises:
         TrialError: If no state arrives.
     """
-    address = f"{url.replace('http', 'ws', 1)}/_event/?token={uuid.uuid4()}&EIO=4&transport=websocket"
-    space = f"{backend_path()}/_event"
+    app = app_settings()
+    transport = Polling if app["transport"] == "polling" else WebSocket
+    address = f"{url}/_event/?token={uuid.uuid4()}&EIO=4&transport={app['transport']}"
+    space = f"{app['backend_path']}/_event"
     hydrate = {
         "name": "reflex___state____state.hydrate_and_load",
         "payload": {},
         "router_data": {"pathname": "/", "query": {}, "asPath": "/"},
     }
-    tab = simple_websocket.Client(address, headers=headers)
+    tab = transport(address, headers)
     try:
         tab.send(f"40{space}," + json.dumps({"event": hydrate}))
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            message = tab.receive(timeout=left) or ""
-            if message.startswith(f'42{space},["event"') and '"delta"' in message:
-                return
-            if message.startswith(f"40{space},"):
-                tab.send(f"42{space}," + json.dumps(["event", hydrate]))
-            elif message == "2":
-                tab.send("3")
+            for message in tab.receive(left):
+                if message.startswith(f'42{space},["event"') and '"delta"' in message:
+                    return
+                if message.startswith(f"40{space},"):
+                    tab.send(f"42{space}," + json.dumps(["event", hydrate]))
+                elif message == "2":
+                    tab.send("3")
     finally:
         tab.close()
     msg = f"the state of a new tab did not arrive within {seconds:.0f} s"
     raise TrialError(msg)
+
+
+class WebSocket:
+    """The usual connection of a tab."""
+
+    def __init__(self, address: str, headers: dict[str, str]) -> None:
+        """Connect to an http address."""
+        self.client = simple_websocket.Client(address.replace("http", "ws", 1), headers=headers)
+        self.send, self.close = self.client.send, self.client.close
+
+    def receive(self, seconds: float) -> list[str]:
+        """Wait for a message."""
+        return [self.client.receive(timeout=seconds) or ""]
+
+
+class Polling:
+    """The connection of a tab where rxconfig.py has `transport="polling"`: requests that wait for messages."""
+
+    def __init__(self, address: str, headers: dict[str, str]) -> None:
+        """Request an ID for the connection."""
+        self.address, self.headers = address, headers
+        opened = self.request(None, 30).removeprefix("0")
+        self.address += f"&sid={json.loads(opened)['sid']}"
+
+    def request(self, data: bytes | None, seconds: float) -> str:
+        """Send data, or wait for some."""
+        request = urllib.request.Request(self.address, data, self.headers)  # noqa: S310 - see `fetch`
+        with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
+            return answer.read().decode()
+
+    def send(self, message: str) -> None:
+        """Send a message."""
+        self.request(message.encode(), 30)
+
+    def receive(self, seconds: float) -> list[str]:
+        """Wait for messages."""
+        return self.request(None, seconds).split("\x1e")
+
+    def close(self) -> None:
+        """End the connection."""
+        self.send("1")
 
 
 def attempt(
@@ -128,7 +170,7 @@ def main() -> int:
     print(f"trial: {url}", flush=True)
     socket.setdefaulttimeout(30)  # the WebSocket client would wait for its connection without end
     deadline = time.monotonic() + SECONDS
-    for what in (page, ping, event):
+    for what in (page, ping, event) if app_settings()["has_state"] else (page, ping):
         try:
             attempt(what, url, headers, deadline)
         except TrialError as error:

@@ -11,6 +11,15 @@ from pathlib import Path
 import reflex as rx
 
 
+def describe(app: rx.App, config: rx.Config) -> dict:
+    """Return what deploy/build/trial.py has to know to send an event."""
+    return {
+        "backend_path": config.backend_path.rstrip("/"),
+        "transport": config.transport,
+        "has_state": app.event_namespace is not None,
+    }
+
+
 def check(app: rx.App, web: Path) -> None:
     """Make sure that each worker knows the states and events of the built pages.
 
