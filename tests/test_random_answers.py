@@ -149,8 +149,9 @@ def build(project: Path) -> None:
     """Give it what start.sh looks for before it starts anything."""
     (project / ".web/build/client").mkdir(parents=True)
     (project / ".web/backend").mkdir()
+    matchers = ["@hidden path /a", "@api path /b", "@api_hosts host c", "@rest path /d", "@parameter path /e"]
     (project / ".web/build/routes.caddy").write_text(
-        "@hidden path /a\n@api path /b\n@parameter path /c\nmap {path} {inline_scripts} {\n\tdefault x\n}\n"
+        "\n".join([*matchers, "map {path} {inline_scripts} {\n\tdefault x\n}\n"])
     )
 
 

@@ -1,12 +1,14 @@
 """production/build: addresses, routes, robots.txt."""
 
+import functools
 import re
 
 import pytest
 from starlette.applications import Starlette
-from starlette.routing import Mount, Route
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import BaseRoute, Host, Mount, Route
 
-from production.build import addresses, routes, site_files
+from production.build import addresses, api, routes, site_files
 
 
 @pytest.mark.parametrize(
@@ -32,17 +34,70 @@ def test_only_routes_with_a_parameter_reach_caddy():
     assert "path_regexp" not in routes.caddy_pages("", ["index", "about", "404"])
 
 
+def matches(written, name, path):
+    """Return whether a matcher in the written part of the Caddyfile matches a path."""
+    found = re.search(rf"^@{name} path_regexp `(.+)`$", written, re.MULTILINE)
+    return bool(found and re.search(found[1], path))
+
+
+def written_for(asgi_app):
+    return api.caddy_api("", list(api.api_patterns(asgi_app)), api.api_hosts(asgi_app))
+
+
 def test_the_paths_of_the_apps_own_api_reach_caddy():
     inner = Starlette(routes=[Route("/users/{name:path}", print)])
-    api = Starlette(routes=[Route("/items/{number:int}", print), Mount("/admin", inner), Mount("/files", print)])
-    patterns = list(routes.api_patterns(api))
-    written = routes.caddy_api("", [*patterns, "/ping", "/_event(?:/.*)?"])
-    matcher = re.search(r"@api path_regexp (\S+)", written)[1]
+    listed = [Route("/items/{number:int}", print), Mount("/admin", inner), Mount("/files", print)]
+    written = written_for(Starlette(routes=[*listed, Route("/ping", print), Mount("/_event", print)]))
     for path in ("/items/7", "/admin/users/a/b", "/files", "/files/a"):
-        assert re.search(matcher, path)
+        assert matches(written, "api", path)
     for path in ("/", "/items", "/items/seven", "/admin", "/ping", "/_event/"):
-        assert not re.search(matcher, path)
-    assert "not path *" in routes.caddy_api("", ["/ping"])
+        assert not matches(written, "api", path)
+    assert not matches(written, "rest", "/about")
+    assert "@api not path *" in written_for(Starlette(routes=[Route("/ping", print)]))
+
+
+def test_what_may_answer_any_path_gets_what_is_no_page():
+    for route in (Route("/{name}", print), Route("/{path:path}", print), Mount("/", print), BaseRoute()):
+        written = written_for(Starlette(routes=[route, Route("/items", print)]))
+        assert matches(written, "api", "/items")
+        assert not matches(written, "api", "/about")
+        assert matches(written, "rest", "/about")
+
+
+def test_middlewares_do_not_hide_the_paths():
+    class Middleware:
+        def __init__(self, wrapped):
+            self.wrapped = wrapped
+
+        async def __call__(self, *request):
+            await self.wrapped(*request)
+
+    def function(wrapped):
+        async def middleware(*request):
+            await wrapped(*request)
+
+        return middleware
+
+    written = written_for(Middleware(function(functools.partial(Starlette(routes=[Route("/items", print)])))))
+    assert matches(written, "api", "/items")
+    assert not matches(written, "rest", "/about")
+
+
+def test_a_host_of_the_api_gets_all_of_its_requests():
+    inner = Starlette(routes=[Route("/", print), Route("/items", print)])
+    written = written_for(Starlette(routes=[Host("{name}.api.example.com", inner)]))
+    assert "@api_hosts host *.api.example.com\n" in written
+    assert not matches(written, "api", "/")
+
+
+def test_an_expression_that_caddy_does_not_know_takes_all_below():
+    class Even(Convertor):
+        regex = "(?=[0-9]*[02468]$)[0-9]+"
+
+    register_url_convertor("even", Even())
+    written = written_for(Starlette(routes=[Route("/items/{number:even}", print)]))
+    assert matches(written, "api", "/items/8")
+    assert "(?=" not in written
 
 
 @pytest.mark.parametrize("quote", ['"', "`"])
@@ -60,6 +115,15 @@ def test_the_pages_talk_to_their_own_address(tmp_path, quote):
     assert f"location.origin+{quote}/ping{quote}" in script.read_text()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "0.0.0.0:8000", "[::1]:8000", "localhost"])
+def test_any_name_of_this_machine_is_replaced(tmp_path, host):
+    script = tmp_path / "assets" / "reflex-env-x.js"
+    script.parent.mkdir()
+    script.write_text(f'e={{PING:"http://{host}/ping",EVENT:"ws://{host}/_event"}}')
+    addresses.use_own_address(tmp_path, f"http://{host}")
+    assert host not in script.read_text()
+
+
 def test_a_backend_elsewhere_is_left_alone(tmp_path):
     addresses.use_own_address(tmp_path, "https://api.example.com")
 
@@ -67,6 +131,13 @@ def test_a_backend_elsewhere_is_left_alone(tmp_path):
 def test_an_unknown_build_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="http://localhost:8000"):
         addresses.use_own_address(tmp_path, "http://localhost:8000")
+
+
+def test_a_sitemap_of_this_machine_is_not_named(tmp_path, capsys):
+    (tmp_path / "sitemap.xml").touch()
+    site_files.write_site_files(tmp_path, tmp_path, "http://localhost:3000")
+    assert "Sitemap" not in (tmp_path / "robots.txt").read_text()
+    assert "deploy_url" in capsys.readouterr().out
 
 
 def test_robots_name_the_sitemap():

@@ -1,4 +1,7 @@
-"""Runs the jobs on the pages in `.web`, and writes `.web/build/routes.caddy`, which the Caddyfile imports."""
+"""Runs the jobs on the pages in `.web`, and writes two files beside them.
+
+`.web/build/routes.caddy` is imported by the Caddyfile, `.web/build/events.json` is read by deploy/build/trial.py.
+"""
 
 import json
 import os
@@ -8,8 +11,9 @@ from reflex.config import get_config
 from reflex.utils.prerequisites import get_app
 
 from .addresses import use_own_address
-from .events import check
-from .routes import api_patterns, caddy_api, caddy_pages
+from .api import api_hosts, api_patterns, caddy_api
+from .events import check, describe
+from .routes import caddy_pages
 from .scripts import script_hashes
 from .site_files import write_site_files
 
@@ -30,9 +34,11 @@ def main() -> None:
     app = get_app().app
     asgi_app = app()
     check(app, web)
-    routes = json.loads((web / "routes.json").read_text())
+    (web / "build" / "events.json").write_text(json.dumps(describe(app, config)))
+    listed = web / "routes.json"  # since Reflex 0.10
+    routes = json.loads(listed.read_text()) if listed.exists() else list(app._unevaluated_pages)
     (web / "build" / "routes.caddy").write_text(
-        caddy_api(config.backend_path.rstrip("/"), list(api_patterns(asgi_app)))
+        caddy_api(config.backend_path.rstrip("/"), list(api_patterns(asgi_app)), api_hosts(asgi_app))
         + caddy_pages(config.frontend_path.rstrip("/"), routes)
         + script_hashes(static_dir)
     )

@@ -3,7 +3,9 @@
 Reflex writes `api_url` into the pages and has no setting for this.
 """
 
+import ipaddress
 import re
+import urllib.parse
 from pathlib import Path
 
 
@@ -12,15 +14,15 @@ def use_own_address(pages: Path, api_url: str) -> None:
 
     Args:
         pages: The folder of the built pages.
-        api_url: The app's setting. Any host but localhost means a separate backend; then nothing is changed.
+        api_url: The app's setting. A host that is not this machine means a separate backend; then nothing is changed.
 
     Raises:
         RuntimeError: If no file names the backend as this version of Reflex is known to do it.
     """
-    host = re.fullmatch(r"https?://(localhost(?::\d+)?)/?", api_url)
-    if not host:
+    host = urllib.parse.urlsplit(api_url)
+    if not is_this_machine(host.hostname or ""):
         return
-    address = re.compile(rf"""(["'`])(http|ws)://{re.escape(host[1])}(/[^"'`]*)\1""")
+    address = re.compile(rf"""(["'`])(http|ws)s?://{re.escape(host.netloc)}(/[^"'`]*)\1""")
     origin = {"http": "location.origin", "ws": "location.origin.replace(/^http/,'ws')"}
     changed = 0
     for script in (pages / "assets").glob("reflex-env-*.js"):
@@ -36,3 +38,12 @@ def use_own_address(pages: Path, api_url: str) -> None:
     if not changed:
         msg = f"No built file names {api_url} as the backend: addresses.py does not know this version of Reflex."
         raise RuntimeError(msg)
+
+
+def is_this_machine(host: str) -> bool:
+    """Return whether a host name or address is the machine that the browser runs on, or no particular one."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or address.is_unspecified

@@ -1,7 +1,10 @@
 """Writes the files at the root of the site that Reflex leaves out."""
 
 import shutil
+import urllib.parse
 from pathlib import Path
+
+from .addresses import is_this_machine
 
 
 def write_site_files(static_dir: Path, pages: Path, deploy_url: str | None) -> None:
@@ -15,9 +18,15 @@ def write_site_files(static_dir: Path, pages: Path, deploy_url: str | None) -> N
     if pages != static_dir:
         for file in pages.glob("404.html*"):
             shutil.copy(file, static_dir)
+    has_sitemap = (pages / "sitemap.xml").exists()
+    if has_sitemap and is_this_machine(urllib.parse.urlsplit(deploy_url or "").hostname or "localhost"):
+        print(
+            "production.build: sitemap.xml has addresses of this machine: answer deploy_url, or set it in rxconfig.py."
+        )
+        has_sitemap = False
     robots = static_dir / "robots.txt"
     if not robots.exists():
-        robots.write_text(robots_txt(deploy_url if (pages / "sitemap.xml").exists() else None))
+        robots.write_text(robots_txt(deploy_url if has_sitemap else None))
 
 
 def robots_txt(deploy_url: str | None) -> str:

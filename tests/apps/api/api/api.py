@@ -26,6 +26,28 @@ def user(name: str):
     return {"name": name}
 
 
+@api.get("/where", response_class=PlainTextResponse)
+def where(request: fastapi.Request):
+    return str(request.url_for("callback", provider="github"))
+
+
+@api.websocket("/echo")
+async def echo(socket: fastapi.WebSocket):
+    await socket.accept()
+    await socket.send_text(await socket.receive_text())
+
+
+login = fastapi.APIRouter(prefix="/login")
+providers = fastapi.APIRouter()
+
+
+@providers.get("/{provider}/callback")
+def callback(provider: str):
+    return {"provider": provider}
+
+
+login.include_router(providers, prefix="/providers")
+api.include_router(login, prefix="/v2")
 api.mount("/admin", admin)
 
 
@@ -43,20 +65,5 @@ def index():
     return rx.vstack(rx.input(id="said"), rx.button("fail", on_click=State.fail, id="fail"))
 
 
-def transform(app):
-    """A middleware that is a function."""
-
-    async def with_header(scope, receive, send):
-        async def sent(message):
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-shop", b"open")]
-            await send(message)
-
-        await app(scope, receive, sent)
-
-    with_header.app = app
-    return with_header
-
-
-app = rx.App(api_transformer=[api, transform], backend_exception_handler=handle)
+app = rx.App(api_transformer=api, backend_exception_handler=handle)
 app.add_page(index)

@@ -1,4 +1,7 @@
 import reflex as rx
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 
 class Files(rx.State):
@@ -19,6 +22,24 @@ def form(name):
     )
 
 
-app = rx.App()
+def hello(request):
+    return PlainTextResponse("hello")
+
+
+def transform(app):
+    """A middleware that is a function."""
+
+    async def with_header(scope, receive, send):
+        async def sent(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-shop", b"open")]
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    return with_header
+
+
+app = rx.App(api_transformer=[Starlette(routes=[Route("/hello", hello)]), transform])
 app.add_page(lambda: form("first"), route="/")
 app.add_page(lambda: form("second"), route="/second")
