@@ -10,7 +10,6 @@ has:
 """
 
 import asyncio
-import contextvars
 import faulthandler
 import json
 import logging
@@ -21,6 +20,8 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+
+from . import requests
 
 CONFIG = Path(__file__).with_suffix(".json")
 SEVERITIES = [(10, "DEBUG"), (20, "INFO"), (25, "NOTICE"), (30, "WARNING"), (40, "ERROR"), (50, "CRITICAL")]
@@ -36,9 +37,6 @@ VISITOR = re.compile(r"router_data=\{.*\}", re.DOTALL)
 """What Reflex prints of an event that it cannot handle: all headers with the cookies, and what was typed."""
 TRACE = re.compile(r"(?:00-)?([0-9a-f]{32})[/-]")
 """The trace in X-Cloud-Trace-Context and in traceparent."""
-
-request: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("request")
-"""The headers of the request that is answered, by their names in lower case."""
 
 
 def apply() -> None:
@@ -82,25 +80,6 @@ class Formatter(logging.Formatter):
         return json.dumps({"severity": severity, "message": message, "logger": record.name} | where)
 
 
-class Requests:
-    """ASGI middleware that keeps the headers of the current request for the log entries written meanwhile."""
-
-    def __init__(self, app) -> None:
-        """Wrap an ASGI app."""
-        self.app = app
-
-    async def __call__(self, scope, receive, send) -> None:
-        """Answer a request."""
-        if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
-        before = request.set({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]})
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            request.reset(before)
-
-
 def redact(record: logging.LogRecord, message: str) -> str:
     """Return the message of a record without tokens and headers of visitors."""
     message = TOKEN.sub("...", message)
@@ -116,7 +95,7 @@ def current_context() -> dict[str, str]:
         name = asyncio.current_task().get_name()
     except (RuntimeError, AttributeError):  # no event loop, or no task
         name = ""
-    headers = request.get({})
+    headers = requests.headers.get({})
     if event := EVENT.search(name):
         found["event"] = event[1]
         headers = event_headers() or headers
