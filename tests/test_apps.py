@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from harness.apps import APPS, adopt, copy_of, lock, run_by_reflex
-from harness.caches import digest
+from harness.caches import digest, only_once
 from harness.commands import must_run, run
 from harness.engine import Container, built
 from harness.installs import build
@@ -18,7 +18,32 @@ from harness.servers import SERVERS
 from harness.serving import Served, get
 from harness.visitor import open_page, watch
 
+MINORS = ["0.9.0"]
+"""The minor versions of Reflex that an app may be on, in addition to the newest one, which all of these tests use."""
 FILE = {"name": "tea list.txt", "mimeType": "text/plain", "buffer": b"green"}
+
+ECHO = """address => new Promise(resolve => {
+    const socket = new WebSocket(address)
+    socket.onopen = () => socket.send("tea")
+    socket.onmessage = message => resolve(message.data)
+    socket.onerror = () => resolve("error")
+})"""
+
+
+def ordinary(page, url):
+    open_page(page, url)
+    page.click("#add")
+    expect(page.locator("#count")).to_have_text("1")
+    page.click("#work")
+    expect(page.locator("#behind")).to_have_text("3")
+    page.set_input_files("#files input[type=file]", FILE)
+    page.click("#send")
+    expect(page.locator(".file")).to_have_text("tea list.txt")
+    address = page.locator(".file").get_attribute("href")
+    yield get((address if "://" in address else url + address).replace(" ", "%20"))[2]
+    page.goto(f"{url}/item/pot")
+    expect(page.locator("#item")).to_have_text("item pot")
+    yield get(f"{url}/ping")[0], get(f"{url}/nothing")[0]
 
 
 def bookshop(page, url):
@@ -35,7 +60,7 @@ def bookshop(page, url):
 
 
 def setters(page, url):
-    open_page(page, url)
+    open_page(page, url, transport="polling")
     page.select_option("#options", "coffee")
     expect(page.locator("#option")).to_have_text("coffee")
     page.fill("#text", "hot")
@@ -43,6 +68,13 @@ def setters(page, url):
     page.click("#reset")
     expect(page.locator("#option")).to_have_text("none")
     yield page.inner_text("#said")
+
+
+def brochure(page, url):
+    page.goto(url)
+    page.click("#hours")
+    expect(page.locator("#open")).to_have_text("9 to 5")
+    yield get(f"{url}/hours")[0], get(f"{url}/ping")[0], get(f"{url}/nothing")[0]
 
 
 def page_states(page, url):
@@ -68,18 +100,21 @@ def api(page, url):
         "/api/items/seven",
         "/ping-pong",
         "/admin/users/a/b",
+        "/v2/login/providers/github/callback",
         "/docs",
         "/openapi.json",
         "/ping",
     ):
         status, headers, body = get(url + path)
-        yield path, status, headers["content-type"], headers.get("x-shop"), body
+        yield path, status, headers["content-type"], body
     posted = urllib.request.Request(
         f"{url}/api/items", b'{"tea": 1}', {"Content-Type": "application/json"}, method="POST"
     )
     with urllib.request.urlopen(posted) as answer:
         yield json.load(answer)
     yield get(f"{url}/api/nothing")[0], get(f"{url}/nothing")[0]
+    yield get(f"{url}/where")[2].decode().replace(url, "")
+    yield page.evaluate(ECHO, f"{url.replace('http', 'ws')}/echo")
 
 
 def javascript(page, url):
@@ -127,6 +162,8 @@ def uploads(page, url):
         address = page.locator(".file").last.get_attribute("href")
         status, _, body = get((address if "://" in address else url + address).replace(" ", "%20"))
         yield path, page.locator(".file").count(), status, body
+    status, headers, body = get(f"{url}/hello")
+    yield status, headers.get("x-shop"), body
 
 
 def notes(page, url):
@@ -191,8 +228,10 @@ def guide(page, url):
 
 
 VISITS = [
+    ordinary,
     bookshop,
     setters,
+    brochure,
     page_states,
     api,
     javascript,
@@ -242,8 +281,10 @@ def test_it_is_what_reflex_itself_serves(what, browser, tmp_path):
         theirs = visit(what, browser, url)
     with Served(adopted) as served:
         ours = visit(what, browser, served.ready().url)
+        said = must_run(".venv/bin/python", "deploy/build/trial.py", served.url, cwd=adopted)
         log = served.log
     assert ours == theirs
+    assert said.count("passed, after") == (2 if what is brochure else 3)
     assert digest(adopted, own) == digest(plain, own)
     assert "does not match the backend state schema" not in log
     assert "No registered handler" not in log
@@ -288,13 +329,64 @@ def test_its_scripts_test_passes_what_a_deployment_requests(what, tmp_path):
             assert database.execute("SELECT count(*) FROM memo").fetchone() == (0,)
 
 
+@pytest.fixture
+def pages(shared_folder):
+    """Build an adopted app's pages, once for all servers: they are the same."""
+
+    def get(name, adopted):
+        kept = shared_folder / f"pages-{name}"
+        with only_once(kept) as needed:
+            if needed:
+                build(adopted, ".")
+                shutil.copytree(adopted / ".web/build", kept / "build")
+                shutil.copytree(adopted / ".web/backend", kept / "backend")
+        if not (adopted / ".web/build").exists():
+            shutil.copytree(kept, adopted / ".web", dirs_exist_ok=True)
+
+    return get
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("version", MINORS)
+def test_it_runs_on_each_minor_version_of_reflex(version, server, browser, pages, tmp_path):
+    """Its owner's lock has the newest patch of that version, and what many locks have: an older `websockets`."""
+    adopted = copy_of("ordinary", tmp_path / "adopted")
+    (adopted / "requirements.txt").write_text(f"reflex~={version}\nwebsockets==15.0.1\n")
+    config = adopted / "rxconfig.py"
+    config.write_text(config.read_text().replace(")", ', api_url="http://0.0.0.0:8000")'))
+    adopt(adopted, f"--data=server={server}")
+    lock(adopted)
+    pages(f"ordinary-{version}", adopted)
+    with Served(adopted) as served:
+        seen, complaints = visit(ordinary, browser, served.ready().url)
+        assert seen == [b"green", (200, 404)]
+        assert complaints == []
+        assert "Traceback" not in served.log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", SERVERS)
+def test_an_api_knows_the_visitors_address(server, pages, tmp_path):
+    adopted = copy_of("api", tmp_path / "adopted")
+    adopt(adopted, f"--data=server={server}")
+    lock(adopted)
+    pages("api", adopted)
+    with Served(adopted) as served:
+        headers = {"Host": "shop.example", "X-Forwarded-Proto": "https"}
+        assert (
+            get(f"{served.ready().url}/where", **headers)[2]
+            == b"https://shop.example/v2/login/providers/github/callback"
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("server", [server for server in SERVERS if server != "gunicorn"])
-def test_every_server_knows_the_events_that_reflex_makes(server, browser, tmp_path):
+def test_every_server_knows_the_events_that_reflex_makes(server, browser, pages, tmp_path):
     adopted = copy_of("setters", tmp_path / "adopted")
     adopt(adopted, f"--data=server={server}")
     lock(adopted)
-    build(adopted, ".")
+    pages("setters", adopted)
     with Served(adopted) as served:
         assert visit(setters, browser, served.ready().url)[0] == ["hot"]
         assert "does not match the backend state schema" not in served.log

@@ -47,9 +47,9 @@ def apply(app: rx.App) -> None:
     connect, link = namespace.on_connect, tokens.link_token_to_sid
     linking: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
-    async def on_connect(sid: str, environ: dict, auth: object = None) -> None:
-        reconnecting.set(is_reconnecting(auth))
-        await connect(sid, environ, auth)
+    async def on_connect(sid: str, environ: dict, *auth: object) -> None:  # Reflex 0.9 has no `auth`
+        reconnecting.set(is_reconnecting(*auth))
+        await connect(sid, environ, *auth)
 
     async def link_token_to_sid(token: str, sid: str) -> str | None:
         async with linking.setdefault(token, asyncio.Lock()):  # one connection of a tab after the other
@@ -66,7 +66,7 @@ def apply(app: rx.App) -> None:
     tokens.link_token_to_sid = link_token_to_sid
 
 
-def is_reconnecting(auth: object) -> bool:
+def is_reconnecting(auth: object = None) -> bool:
     """Return whether a page that connects was open before.
 
     Args:
