@@ -65,9 +65,7 @@ def test_an_app_that_was_there_may_have_what_the_starter_has(server, store, rend
     adopted = render({"server": server, "state_store": store, "starter": False})
     accepted = asked_for(adopted / "production/requirements-server.in")
     assert [each.name for each in accepted] == [Requirement(each).name for each in starter["project"]["dependencies"]]
-    pinned = dict(
-        re.findall(r"^([a-z0-9-]+)(?:\[[^]]*\])?==([^ ;]+)", (made / "requirements.txt").read_text(), re.MULTILINE)
-    )
+    pinned = pins(made / "requirements.txt")
     assert [each.name for each in accepted if pinned[each.name] not in each.specifier] == []
     tools = [*map(Requirement, starter["dependency-groups"]["dev"])]
     for tool in asked_for(adopted / "production/requirements-tools.in"):
