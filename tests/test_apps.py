@@ -18,7 +18,7 @@ from harness.servers import SERVERS
 from harness.serving import Served, get
 from harness.visitor import open_page, watch
 
-MINORS = ["0.9.0"]
+MINORS = ["0.8.0", "0.9.0"]
 """The minor versions of Reflex that an app may be on, in addition to the newest one, which all of these tests use."""
 FILE = {"name": "tea list.txt", "mimeType": "text/plain", "buffer": b"green"}
 

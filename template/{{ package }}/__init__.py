@@ -6,9 +6,15 @@ A server loads `production:app`. `reflex run` in development uses nothing of thi
 
 def app() -> object:
     """Load the app as `reflex run` does: rxconfig.py first, whose settings decide which events a state has."""
+    from reflex.config import get_config
     from reflex.utils.prerequisites import get_app
 
-    return get_app().app()
+    from .plugin import ProductionPlugin
+
+    loaded = get_app().app
+    if not any(isinstance(plugin, ProductionPlugin) for plugin in get_config().plugins):
+        ProductionPlugin().post_compile(app=loaded)  # Reflex 0.8 does not know REFLEX_EXTRA_PLUGINS
+    return loaded()
 
 
 def __getattr__(name: str) -> object:

@@ -23,21 +23,22 @@ class ProductionPlugin(rx.plugins.Plugin):
         given = app.api_transformer or []
         given = given if isinstance(given, Sequence) else [given]
         app.api_transformer = [*given, Requests]
-        app.register_lifespan_task(run_worker, app=app)
+        app.register_lifespan_task(run_worker, served=app)
 
 
 @contextlib.asynccontextmanager
-async def run_worker(app: rx.App) -> AsyncIterator[None]:
-    """Prepare one worker process, and clean up when it stops.
+async def run_worker(served: rx.App) -> AsyncIterator[None]:
+    """Prepare one worker process, and clean up when it stops. Reflex 0.8 passes something else as `app`.
 
     Raises:
         RuntimeError: If a module of worker/ finds that the worker cannot serve.
     """
-    await worker.prepare(app)
+    await worker.prepare(served)
     tasks = []
-    if app.event_namespace:  # an app without a state has no events
-        app.event_processor.graceful_shutdown_timeout = HANDLER_SECONDS
-        tasks = fixes.apply_all(app)
+    if served.event_namespace:  # an app without a state has no events
+        if hasattr(served, "event_processor"):  # since Reflex 0.9
+            served.event_processor.graceful_shutdown_timeout = HANDLER_SECONDS
+        tasks = fixes.apply_all(served)
     yield
     for task in tasks:
         task.cancel()

@@ -12,7 +12,7 @@ from reflex.utils.prerequisites import get_app
 
 from .addresses import use_own_address
 from .api import api_hosts, api_patterns, caddy_api
-from .events import check, describe
+from .events import backend_path, check, describe
 from .routes import caddy_pages
 from .scripts import script_hashes
 from .site_files import write_site_files
@@ -38,7 +38,7 @@ def main() -> None:
     listed = web / "routes.json"  # since Reflex 0.10
     routes = json.loads(listed.read_text()) if listed.exists() else list(app._unevaluated_pages)
     (web / "build" / "routes.caddy").write_text(
-        caddy_api(config.backend_path.rstrip("/"), list(api_patterns(asgi_app)), api_hosts(asgi_app))
+        caddy_api(backend_path(config), list(api_patterns(asgi_app)), api_hosts(asgi_app))
         + caddy_pages(config.frontend_path.rstrip("/"), routes)
         + script_hashes(static_dir)
     )

@@ -25,7 +25,8 @@ def use_own_address(pages: Path, api_url: str) -> None:
     address = re.compile(rf"""(["'`])(http|ws)s?://{re.escape(host.netloc)}(/[^"'`]*)\1""")
     origin = {"http": "location.origin", "ws": "location.origin.replace(/^http/,'ws')"}
     changed = 0
-    for script in (pages / "assets").glob("reflex-env-*.js"):
+    assets = pages / "assets"
+    for script in [*assets.glob("reflex-env-*.js")] or assets.glob("*.js"):  # the early 0.8 has no file for it
         # "http://localhost:8000/ping" becomes (location.origin+"/ping"), in whichever quotes it stands.
         code, count = address.subn(
             lambda found: "({}+{}{}{})".format(origin[found[2]], *found.group(1, 3, 1)), script.read_text()

@@ -14,10 +14,15 @@ import reflex as rx
 def describe(app: rx.App, config: rx.Config) -> dict:
     """Return what deploy/build/trial.py has to know to send an event."""
     return {
-        "backend_path": config.backend_path.rstrip("/"),
-        "transport": config.transport,
+        "backend_path": backend_path(config),
+        "transport": getattr(config, "transport", "websocket"),
         "has_state": app.event_namespace is not None,
     }
+
+
+def backend_path(config: rx.Config) -> str:
+    """Return the app's setting without a slash at its end: empty, or such as `/api`; Reflex 0.8 has none."""
+    return getattr(config, "backend_path", "").rstrip("/")
 
 
 def check(app: rx.App, web: Path) -> None:

@@ -16,6 +16,19 @@ from reflex.istate.manager.redis import StateManagerRedis
 
 ANSWER_SECONDS = 2
 """How long an event waits for the confirmation of its subscription."""
+PRIVATE = [
+    *(
+        "_lock_task",
+        "_lock_updates_subscribed",
+        "_lock_waiter",
+        "_lock_waiters",
+        "_n_lock_waiters",
+        "_notify_next_waiter",
+    ),
+    *("_enable_keyspace_notifications", "_ensure_lock_task", "_handle_lock_contention", "_handle_lock_release"),
+    "_subscribe_lock_updates",
+]
+"""Undocumented names of Reflex that this uses."""
 SUBSCRIBING_FAILS = (RedisError, OSError, RuntimeError, AttributeError)
 """What a subscription raises; RuntimeError is uvloop's on a closed connection, AttributeError if the listener ends."""
 
@@ -31,6 +44,8 @@ class LockWaiters:
 
     def __init__(self, states: StateManagerRedis) -> None:
         """Replace the listener of `states`."""
+        for name in PRIVATE:
+            getattr(states, name)
         self.states = states
         self.wait = states._lock_waiter
         self.prefix = f"__keyspace@{states.redis.get_connection_kwargs().get('db', 0)}__:"
