@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import installs, processes, tcp_ports
 from harness.caches import CACHE, ROOT, digest, only_once
-from harness.commands import clean_environment, must_run, run
+from harness.commands import clean_environment, must_run
 from harness.processes import until
 from harness.projects import must_copier
 from harness.tcp_ports import free_port
@@ -41,16 +41,7 @@ def lock(folder: Path) -> None:
     locks = [f"{package}/requirements.lock", f"{package}/requirements-tools.lock"]
     with only_once(kept) as needed:
         if needed:
-            # pip takes 15 s to install what uv installs in one, and leaves alone what is there. That scripts/lock does
-            # without is test_adoption's; what uv cannot install, pip will say.
-            wanted = [
-                f"{package}/requirements-tools.lock",
-                f"{package}/requirements-server.in",
-                *({*sources} & {"requirements.txt"}),
-            ]
-            must_run("uv", "venv", "--quiet", "--seed", "--python", "python3", ".venv", cwd=folder)
-            into = ("uv", "pip", "install", "--quiet", "--python", ".venv/bin/python")
-            run(*into, *(option for file in wanted for option in ("-r", file)), cwd=folder)
+            must_run("uv", "venv", "--quiet", "--seed", "--python", "python3", ".venv", cwd=folder)  # faster than venv
             must_run("scripts/lock", cwd=folder)
             kept.mkdir(parents=True)
             for file in locks:

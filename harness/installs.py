@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from harness.caches import CACHE, digest, only_once
-from harness.commands import must_run
+from harness.commands import must_run, run
 from harness.requirements import versions
 
 PAGE_SOURCES = [
@@ -38,27 +38,31 @@ def install(project: Path) -> Path:
     with only_once(venv) as needed:
         if needed:
             must_run("uv", "venv", "--quiet", "--python", "python3", venv, cwd=project)
-            requirements = [option for file in files for option in ("-r", file)]
-            must_run(
-                *(
-                    "uv",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--compile-bytecode",
-                    "--require-hashes",
-                    "--python",
-                    venv / "bin/python",
-                ),
-                *requirements,
-                cwd=project,
-            )
+            options = [option for file in files for option in ("-r", file)]
+            install = ("uv", "pip", "install", "--quiet", "--require-hashes", "--python", venv / "bin/python")
+            must_run(*install, *options, cwd=project)
+            give_bytecode(venv)
             both = b"".join((project / file).read_bytes() for file in files)
             (venv / "requirements.sha256").write_text(f"{hashlib.sha256(both).hexdigest()}\n")
     link = project / ".venv"
     if not link.exists():
         link.symlink_to(venv)
     return link / "bin"
+
+
+def give_bytecode(venv: Path) -> None:
+    """Give a venv its packages' bytecode: that of another venv where both have the same file, else a new one."""
+    packages = next(venv.glob("lib/python*/site-packages"))
+    for done in sorted((CACHE / "venvs").glob("*.done")):
+        other = done.with_suffix("") / packages.relative_to(venv)
+        for compiled in other.rglob("__pycache__/*.pyc"):
+            source = compiled.parent.parent / f"{compiled.name.partition('.')[0]}.py"
+            mine = packages / source.relative_to(other)
+            target = mine.parent / "__pycache__" / compiled.name
+            if mine.exists() and not target.exists() and mine.samefile(source):  # uv links both to its cache
+                target.parent.mkdir(exist_ok=True)
+                target.hardlink_to(compiled)
+    run(venv / "bin/python", "-m", "compileall", "-qq", packages, cwd=venv)
 
 
 def build(project: Path, app_name: str = "my_reflex_app") -> None:

@@ -1,0 +1,127 @@
+"""Runs gcloud's commands in processes that are forked after its code was imported. gcloud's own Python runs this.
+
+Arguments: gcloud's `lib` folder, the socket to listen on, and a file in which a command leaves what it has loaded: the
+commands after it find that loaded.
+"""
+
+import contextlib
+import faulthandler
+import functools
+import gc
+import importlib
+import itertools
+import os
+import pathlib
+import signal
+import socket
+import sys
+import time
+
+lib, address, lessons = sys.argv[1:]
+sys.path.insert(0, lib)
+sys.argv = ["gcloud"]
+import gcloud  # noqa: E402 - it is in the folder that was added just now
+
+gcloud._fix_google_module()  # noqa: SLF001
+import googlecloudsdk.gcloud_main as main  # noqa: E402
+from googlecloudsdk.core.configurations import named_configs  # noqa: E402
+
+OWN = ("googlecloudsdk", "google.", "apitools", "requests", "urllib3")
+FRESH = [
+    "googlecloudsdk.core.credentials.gce_read",
+    "google.auth.compute_engine._metadata",
+    "googlecloudsdk.core.credentials.gce_cache",
+    "googlecloudsdk.core.credentials.gce",
+]
+"""Modules that read the metadata server's address from the environment when they are imported."""
+LONG = {"builds", "deploy", "execute", "proxy"}
+"""Commands that may take as long as what they start."""
+SECONDS = 45
+"""How long any other command may take: one that is forked may find a lock taken, for good."""
+
+
+class Server:
+    """Listens, and knows gcloud's tree of commands as far as it was loaded."""
+
+    def __init__(self) -> None:
+        """Load what every command needs."""
+        self.lessons = pathlib.Path(lessons)
+        self.cli = main.CreateCLI([])
+
+    def run(self) -> None:
+        """Answer until the process is ended."""
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the commands' processes
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen(64)
+            while True:
+                self.learn()
+                gc.freeze()
+                caller, _ = listener.accept()
+                if os.fork():
+                    caller.close()
+                    continue
+                listener.close()
+                self.answer(caller)
+
+    def learn(self) -> None:
+        """Load what an earlier command needed."""
+        try:
+            arguments, names = (line.split() for line in self.lessons.read_text().split("\n"))
+            self.lessons.unlink()
+        except OSError:
+            return
+        for name in names:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        element = self.cli._CLI__top_element  # noqa: SLF001
+        for argument in arguments:
+            element = element.LoadSubElement(argument) if hasattr(element, "LoadSubElement") else None
+
+    def teach(self, arguments: list[str]) -> None:
+        """Leave the words of this command up to its first option, and the names of its modules."""
+        words = [word.replace(" ", "") for word in itertools.takewhile(lambda word: word[:1] != "-", arguments)]
+        names = [name for name in sys.modules if name.startswith(OWN) and "__" not in name]
+        written = self.lessons.with_suffix(f".{os.getpid()}")
+        written.write_text(" ".join(words).replace("\n", " ") + "\n" + " ".join(names))
+        written.rename(self.lessons)
+
+    def answer(self, caller: socket.socket) -> None:
+        """Run one command, in this process, which ends."""
+        gc.disable()  # a collection would copy the memory that is shared
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _, streams, _, _ = socket.recv_fds(caller, 1, 3)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        data = b""
+        while part := caller.recv(1 << 16):
+            data += part
+        folder, count, *rest = data.split(b"\0")
+        arguments = [os.fsdecode(argument) for argument in rest[: int(count)]]
+        os.environ.clear()
+        os.environb.update(dict(variable.split(b"=", 1) for variable in rest[int(count) :]))
+        # Every address is plain http here; reading certificates for each would take most of the time.
+        os.environ["SSL_CERT_FILE"] = os.devnull
+        os.chdir(folder)
+        if not LONG & set(arguments):
+            faulthandler.dump_traceback_later(SECONDS, exit=True, file=2)
+        sys.argv = ["gcloud", *arguments]
+        named_configs.ActivePropertiesFile.Invalidate()
+        for name in FRESH:
+            if name in sys.modules:
+                importlib.reload(sys.modules[name])
+        # gcloud asks every second or two whether something is done, and here it is.
+        time.sleep = functools.partial(lambda sleep, seconds: sleep(min(seconds, 0.05)), time.sleep)
+        try:
+            status = main.main(self.cli)
+        except SystemExit as end:
+            status = end.code
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.teach(arguments)
+        caller.sendall(b"%d" % (status if isinstance(status, int) else int(status is not None)))
+        os._exit(0)
+
+
+Server().run()
