@@ -47,6 +47,8 @@ class Server:
         """Load what every command needs."""
         self.lessons = pathlib.Path(lessons)
         self.cli = main.CreateCLI([])
+        self.commands: set[str] = set()
+        self.modules = set(sys.modules)
 
     def run(self) -> None:
         """Answer until the process is ended."""
@@ -67,24 +69,28 @@ class Server:
     def learn(self) -> None:
         """Load what an earlier command needed."""
         try:
-            arguments, names = (line.split() for line in self.lessons.read_text().split("\n"))
+            command, names = self.lessons.read_text().split("\n")
             self.lessons.unlink()
         except OSError:
             return
-        for name in names:
+        for name in names.split():
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
         element = self.cli._CLI__top_element  # noqa: SLF001
-        for argument in arguments:
-            element = element.LoadSubElement(argument) if hasattr(element, "LoadSubElement") else None
+        for word in command.split():
+            element = element.LoadSubElement(word) if hasattr(element, "LoadSubElement") else None
+        self.commands.add(command)
+        self.modules = set(sys.modules)
 
     def teach(self, arguments: list[str]) -> None:
-        """Leave the words of this command up to its first option, and the names of its modules."""
-        words = [word.replace(" ", "") for word in itertools.takewhile(lambda word: word[:1] != "-", arguments)]
-        names = [name for name in sys.modules if name.startswith(OWN) and "__" not in name]
-        written = self.lessons.with_suffix(f".{os.getpid()}")
-        written.write_text(" ".join(words).replace("\n", " ") + "\n" + " ".join(names))
-        written.rename(self.lessons)
+        """Leave the words of this command up to its first option, and the names of its modules, if they are new."""
+        words = itertools.takewhile(lambda word: word[:1].isalpha() and word.replace("-", "").isalpha(), arguments)
+        command = " ".join(words)
+        names = [name for name in sys.modules.keys() - self.modules if name.startswith(OWN) and "__" not in name]
+        if names or command not in self.commands:
+            written = self.lessons.with_suffix(f".{os.getpid()}")
+            written.write_text(f"{command}\n{' '.join(names)}")
+            written.rename(self.lessons)
 
     def answer(self, caller: socket.socket) -> None:
         """Run one command, in this process, which ends."""
