@@ -144,7 +144,7 @@ def test_a_change_of_the_app_installs_nothing(project):
     index.write_text(index.read_text() + f"\nCHANGED = {time.time()}\n")
     said = build(made, "layers:test")
     installs = re.findall(r"^#(\d+) \[.*\] RUN (?:uv venv|bun install|python -c)", said, re.MULTILINE)
-    exports = re.findall(r"^#(\d+) \[.*\] RUN reflex export", said, re.MULTILINE)
+    exports = re.findall(r"^#(\d+) \[.*\] RUN --mount=type=bind,source=deploy/env.yaml", said, re.MULTILINE)
     assert len(set(installs)) == 3, said
     assert all(f"#{step} CACHED" in said for step in installs), said
     assert len(set(exports)) == 1, said
@@ -157,7 +157,7 @@ def test_a_change_of_the_caddyfile_builds_no_page_again(project):
     for file in ("Caddyfile", "start.sh", "production/gunicorn_conf.py", "production/caddy/site.caddy"):
         (made / file).write_text((made / file).read_text() + f"# {time.time()}\n")
     said = build(made, "layers:test")
-    (export,) = set(re.findall(r"^#(\d+) \[.*\] RUN reflex export", said, re.MULTILINE))
+    (export,) = set(re.findall(r"^#(\d+) \[.*\] RUN --mount=type=bind,source=deploy/env.yaml", said, re.MULTILINE))
     assert f"#{export} CACHED" in said, said
     with Container("layers:test") as app:
         app.ready()

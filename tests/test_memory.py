@@ -16,6 +16,8 @@ from harness.serving import Served
 
 pytestmark = pytest.mark.slow
 
+HANDLER = 8
+"""Seconds that a slow event handler takes."""
 EACH_SERVER = pytest.mark.parametrize("server", SERVERS)
 
 
@@ -69,23 +71,9 @@ def test_large_uploads_at_once_take_turns(server, project):
     made = project({"server": server}, built=True)
     with Served(made, MAX_BODY_MB="32") as app:
         tab = wait(opened(app.ready().port))
-        body = b"".join(
-            [
-                b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n',
-                b"a" * 30_000_000,
-                b"\r\n--x--\r\n",
-            ]
-        )
-        headers = {
-            "Content-Type": "multipart/form-data; boundary=x",
-            "Reflex-Client-Token": tab,
-            "Reflex-Event-Handler": "reflex___state____state.my_reflex_app___state____uploads.receive",
-        }
 
         def upload(_):
-            request = urllib.request.Request(f"{app.url}/_upload", body, headers, method="POST")
-            with urllib.request.urlopen(request, timeout=90) as answer:
-                return answer.status
+            return send(app, tab, 30_000_000)
 
         most, done = [app.mebibytes()], threading.Event()
 
@@ -103,6 +91,37 @@ def test_large_uploads_at_once_take_turns(server, project):
         started = time.monotonic()
         assert wait(click(app.port))[1] == 1
         assert time.monotonic() - started < 1
+
+
+@EACH_SERVER
+def test_uploads_whose_handlers_take_long_keep_nobody_away(server, project):
+    made = project({"server": server}, built=True)
+    state = made / "my_reflex_app/state.py"
+    slow = state.read_text().replace(
+        'self.problem = ""', f'self.problem = ""\n        await asyncio.sleep({HANDLER})', 1
+    )
+    state.write_text(slow)
+    with Served(made) as app:
+        tabs = [wait(opened(app.ready().port)) for _ in range(5)]
+        started = time.monotonic()
+        with ThreadPoolExecutor(len(tabs)) as pool:
+            assert list(pool.map(lambda tab: send(app, tab, 1_000), tabs)) == [200] * len(tabs)
+        assert HANDLER <= time.monotonic() - started < 2 * HANDLER
+
+
+def send(app, tab, size):
+    """Upload a file of so many bytes as a tab does; returns the status when its event handler has ended."""
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n'
+    headers = {
+        "Content-Type": "multipart/form-data; boundary=x",
+        "Reflex-Client-Token": tab,
+        "Reflex-Event-Handler": "reflex___state____state.my_reflex_app___state____uploads.receive",
+    }
+    body = head + b"a" * size + b"\r\n--x--\r\n"
+    request = urllib.request.Request(f"{app.url}/_upload", body, headers, method="POST")
+    with urllib.request.urlopen(request, timeout=90) as answer:
+        answer.read()
+        return answer.status
 
 
 @pytest.mark.parametrize("megabytes", [1, 4, 9, 32, 198, 1000])

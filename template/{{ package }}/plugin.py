@@ -7,6 +7,7 @@ import reflex as rx
 
 from . import fixes, logs, worker
 from .requests import Requests
+from .uploads import Uploads
 
 logs.apply()  # before the app is imported, which may log
 
@@ -22,7 +23,7 @@ class ProductionPlugin(rx.plugins.Plugin):
         app = context["app"]
         given = app.api_transformer or []
         given = given if isinstance(given, Sequence) else [given]
-        app.api_transformer = [*given, Requests]
+        app.api_transformer = [*given, Uploads, Requests]
         app.register_lifespan_task(run_worker, served=app)
 
 

@@ -1,1 +1,1 @@
-"""The jobs after `reflex export`, one file each; scripts/build and the Dockerfile run `python -m production.build`."""
+"""`python -m production.build` builds the pages: Reflex's part and the jobs after it, one file each."""

@@ -1,10 +1,11 @@
-"""Runs the jobs on the pages in `.web`, and writes two files beside them.
+"""Has Reflex build the pages in `.web`, runs the jobs on them, and writes two files beside them.
 
 `.web/build/routes.caddy` is imported by the Caddyfile, `.web/build/events.json` is read by deploy/build/trial.py.
 """
 
 import json
 import os
+import sys
 from pathlib import Path
 
 from reflex.config import get_config
@@ -19,7 +20,23 @@ from .site_files import write_site_files
 
 
 def main() -> None:
-    """Finish the pages.
+    """Build the pages, and finish them in a new process, which loads the app as a worker does.
+
+    Both end here, whatever threads the app has started.
+    """
+    if sys.argv[1:] != ["finish"]:
+        from .export import export_pages
+
+        export_pages(Path(sys.argv[1]) if sys.argv[1:] else None)
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", __package__, "finish"])
+    finish_pages()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def finish_pages() -> None:
+    """Run the jobs.
 
     Raises:
         RuntimeError: If this version of Reflex builds pages in an unknown way, or a worker would lack an event of them.
@@ -39,7 +56,7 @@ def main() -> None:
     routes = json.loads(listed.read_text()) if listed.exists() else list(app._unevaluated_pages)
     (web / "build" / "routes.caddy").write_text(
         caddy_api(backend_path(config), list(api_patterns(asgi_app)), api_hosts(asgi_app))
-        + caddy_pages(config.frontend_path.rstrip("/"), routes)
+        + caddy_pages(static_dir, config.frontend_path.rstrip("/"), routes)
         + script_hashes(static_dir)
     )
     write_site_files(static_dir, pages, config.deploy_url)

@@ -1,14 +1,16 @@
 """Tells Caddy which files are no pages, and the routes with a parameter."""
 
 import re
+from pathlib import Path
 
 from .api import matcher
 
 
-def caddy_pages(frontend_path: str, routes: list[str]) -> str:
+def caddy_pages(static_dir: Path, frontend_path: str, routes: list[str]) -> str:
     """Return the part of the Caddyfile with the files that are not pages, and the routes with a parameter.
 
     Args:
+        static_dir: The folder that Caddy serves.
         frontend_path: The app's setting: empty, or such as `/shop`.
         routes: All routes as Reflex lists them, such as `["index", "item/[slug]", "404"]`.
     """
@@ -16,7 +18,11 @@ def caddy_pages(frontend_path: str, routes: list[str]) -> str:
     files = ("/index", "/404", "/404.html", "/404/*", "/__spa-fallback.html")
     hidden = " ".join(frontend_path + file for file in files)
     start = f"redir / {frontend_path}/\n" if frontend_path else ""
-    return f"@hidden path {hidden}\n@parameter {matcher(patterns, '/?$')}\n{start}"
+    # A folder of the app's assets with an index.html gets its slash, on which its relative links depend.
+    pages = {frontend_path, f"{frontend_path}/404", *(f"{frontend_path}/{route.strip('/')}" for route in routes)}
+    folders = {"/" + file.parent.relative_to(static_dir).as_posix() for file in static_dir.rglob("*/index.html")}
+    folder = matcher([re.escape(path) for path in sorted(folders - pages)])
+    return f"@hidden path {hidden}\n@parameter {matcher(patterns, '/?$')}\n{start}@folder {folder}\nredir @folder {{path}}/\n"
 
 
 def route_pattern(route: str) -> str:
