@@ -88,9 +88,18 @@ def test_its_own_pages_reach_them_however_they_write_the_address(app):
         ("shop.example", "https://shop.example"),
         ("Shop.Example", "https://shop.example:443"),
         ("shop.example", "http://SHOP.example:80"),
+        ("shop.example:443", "https://shop.example"),
+        ("shop.example:80", "http://shop.example"),
     ):
         # Reflex takes no polling: 400 is its own answer.
         assert app.get(path, Host=host, Origin=origin)[0] == 400, (host, origin)
+
+
+def test_a_browser_with_many_cookies_reaches_them(app):
+    """Reflex's docs have an app keep what it likes in cookies; a browser sends up to 4 KB of each."""
+    cookies = "; ".join(f"cookie{number}={'a' * 4000}" for number in range(6))
+    tab = wait(Tab.open(app.port, headers={"Cookie": cookies}))
+    assert tab.token
 
 
 def test_an_address_in_capitals_works_in_a_browser(app, page):

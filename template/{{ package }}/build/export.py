@@ -27,7 +27,7 @@ def export_pages(settings: Path | None) -> None:
         cli.main(["export", "--frontend-only", "--no-zip"], standalone_mode=False)
     except KeyError as error:
         *_, reading, last = traceback.extract_tb(error.__traceback__)
-        if last.filename != os.__file__:
+        if last.filename not in (os.__file__, "<frozen os>"):
             raise
         file = os.path.relpath(reading.filename)
         sys.exit(
