@@ -44,9 +44,9 @@ def test_a_variable_that_the_build_lacks_is_named(app):
         (app / "kept").rename(app / ".env")
     assert done.returncode == 1
     last = done.stdout.splitlines()[-1]
-    assert "ordinary/ordinary.py, line" in last
+    assert "ordinary.py, line" in last
     assert "'GREETING'" in last
-    assert ".env on this machine and in deploy/env.yaml" in last
+    assert ".env for this machine and in deploy/env.yaml" in last
     assert "Traceback" not in done.stdout
 
 

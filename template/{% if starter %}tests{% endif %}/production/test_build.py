@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Host, Mount, Route
 
-from production.build import addresses, api, routes, site_files
+from production.build import addresses, api, export, routes, site_files
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,30 @@ def test_a_route_with_a_parameter(route, path, matches):
     assert bool(re.fullmatch(routes.route_pattern(route), path)) is matches
 
 
-def test_only_routes_with_a_parameter_reach_caddy():
-    assert "about" not in routes.caddy_pages("", ["index", "about", "item/[slug]", "404"])
-    assert "path_regexp" not in routes.caddy_pages("", ["index", "about", "404"])
+def test_only_routes_with_a_parameter_reach_caddy(tmp_path):
+    assert "about" not in routes.caddy_pages(tmp_path, "", ["index", "about", "item/[slug]", "404"])
+    assert "path_regexp" not in routes.caddy_pages(tmp_path, "", ["index", "about", "404"])
+
+
+def test_a_folder_that_is_no_page_gets_its_slash(tmp_path):
+    for path in ("index.html", "about/index.html", "manual/index.html"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    written = routes.caddy_pages(tmp_path, "", ["index", "about", "404"])
+    assert matches(written, "folder", "/manual")
+    for path in ("/", "/about", "/manual/"):
+        assert not matches(written, "folder", path)
+
+
+def test_the_variables_of_a_deployment():
+    text = """# A comment.
+PLAIN: value # why
+QUOTED: "a \\"b\\" # c"
+SINGLE: 'it''s'
+EMPTY: ""
+"""
+    wanted = {"PLAIN": "value", "QUOTED": 'a "b" # c', "SINGLE": "it's", "EMPTY": ""}
+    assert export.read_settings(text) == wanted
 
 
 def matches(written, name, path):

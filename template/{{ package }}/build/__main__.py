@@ -29,7 +29,7 @@ def main() -> None:
 
         export_pages(Path(sys.argv[1]) if sys.argv[1:] else None)
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", __package__, "finish"])
+        os.execv(sys.executable, [sys.executable, "-m", __package__, "finish"])  # noqa: S606
     finish_pages()
     sys.stdout.flush()
     os._exit(0)

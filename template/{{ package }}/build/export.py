@@ -27,13 +27,14 @@ def export_pages(settings: Path | None) -> None:
         cli.main(["export", "--frontend-only", "--no-zip"], standalone_mode=False)
     except KeyError as error:
         *_, reading, last = traceback.extract_tb(error.__traceback__)
-        if last.filename not in (os.__file__, "<frozen os>"):
+        if last.filename not in (os.__file__, "<frozen os>"):  # another KeyError
             raise
-        file = os.path.relpath(reading.filename)
+        where = f"{Path(reading.filename).name}, line {reading.lineno}"
         sys.exit(
-            f"production.build: {file}, line {reading.lineno}, reads the environment variable {error} while it is imported,"
-            f" and it is not set. Set it in .env on this machine and in deploy/env.yaml for an image. A secret has no place"
-            f" in an image: read it where it is used, or with os.environ.get({error})."
+            f"production.build: {where}, reads the environment variable {error} while it is imported, and it is"
+            " not set. Set it in .env for this machine and in deploy/env.yaml for an image. A secret has no place"
+            " in an image:"
+            f" read it where it is used, or with os.environ.get({error})."
         )
 
 

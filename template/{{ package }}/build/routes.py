@@ -22,7 +22,8 @@ def caddy_pages(static_dir: Path, frontend_path: str, routes: list[str]) -> str:
     pages = {frontend_path, f"{frontend_path}/404", *(f"{frontend_path}/{route.strip('/')}" for route in routes)}
     folders = {"/" + file.parent.relative_to(static_dir).as_posix() for file in static_dir.rglob("*/index.html")}
     folder = matcher([re.escape(path) for path in sorted(folders - pages)])
-    return f"@hidden path {hidden}\n@parameter {matcher(patterns, '/?$')}\n{start}@folder {folder}\nredir @folder {{path}}/\n"
+    start += f"@folder {folder}\nredir @folder {{path}}/\n"
+    return f"@hidden path {hidden}\n@parameter {matcher(patterns, '/?$')}\n{start}"
 
 
 def route_pattern(route: str) -> str:
