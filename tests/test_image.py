@@ -143,7 +143,7 @@ def test_a_change_of_the_app_installs_nothing(project):
     index = made / "my_reflex_app/pages/index.py"
     index.write_text(index.read_text() + f"\nCHANGED = {time.time()}\n")
     said = build(made, "layers:test")
-    installs = re.findall(r"^#(\d+) \[.*\] RUN (?:uv venv|bun install|python -c)", said, re.MULTILINE)
+    installs = re.findall(r"^#(\d+) \[.*\] RUN (?:--mount=from=uv,|bun install|python -c)", said, re.MULTILINE)
     exports = re.findall(r"^#(\d+) \[.*\] RUN --mount=type=bind,source=deploy/env.yaml", said, re.MULTILINE)
     assert len(set(installs)) == 3, said
     assert all(f"#{step} CACHED" in said for step in installs), said
