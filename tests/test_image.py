@@ -24,6 +24,11 @@ UNWANTED = [
 ]
 
 
+#: How a build prints its steps: those that install something, and the one that builds the pages.
+INSTALL = re.compile(r"^#(\d+) \[.*\] RUN (?:--mount=from=(?:caddy|uv),|bun install|python -c)", re.MULTILINE)
+EXPORT = re.compile(r"^#(\d+) \[.*\] RUN --mount=type=bind,source=deploy/env.yaml", re.MULTILINE)
+
+
 @pytest.fixture
 def insecure_page(browser):
     """Open a tab that takes the edge's own certificate."""
@@ -143,9 +148,9 @@ def test_a_change_of_the_app_installs_nothing(project):
     index = made / "my_reflex_app/pages/index.py"
     index.write_text(index.read_text() + f"\nCHANGED = {time.time()}\n")
     said = build(made, "layers:test")
-    installs = re.findall(r"^#(\d+) \[.*\] RUN (?:--mount=from=uv,|bun install|python -c)", said, re.MULTILINE)
-    exports = re.findall(r"^#(\d+) \[.*\] RUN --mount=type=bind,source=deploy/env.yaml", said, re.MULTILINE)
-    assert len(set(installs)) == 3, said
+    installs = INSTALL.findall(said)
+    exports = EXPORT.findall(said)
+    assert len(set(installs)) == 4, said
     assert all(f"#{step} CACHED" in said for step in installs), said
     assert len(set(exports)) == 1, said
     assert f"#{exports[0]} CACHED" not in said, said
@@ -157,7 +162,7 @@ def test_a_change_of_the_caddyfile_builds_no_page_again(project):
     for file in ("Caddyfile", "start.sh", "production/gunicorn_conf.py", "production/caddy/site.caddy"):
         (made / file).write_text((made / file).read_text() + f"# {time.time()}\n")
     said = build(made, "layers:test")
-    (export,) = set(re.findall(r"^#(\d+) \[.*\] RUN --mount=type=bind,source=deploy/env.yaml", said, re.MULTILINE))
+    (export,) = set(EXPORT.findall(said))
     assert f"#{export} CACHED" in said, said
     with Container("layers:test") as app:
         app.ready()
