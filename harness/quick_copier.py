@@ -1,12 +1,14 @@
 """Copier without what it does again for each file or command: imported wherever the tests run it.
 
-Half of its time goes into compiling the template's expressions, which hardly differ from one command to the next, and a
-command of git for each file asks whether the project's repository keeps executable bits.
+Most of its time goes into compiling the template's expressions and reading its questions, which hardly differ from one
+command to the next, and a command of git for each file asks whether the project's repository keeps executable bits.
 """
 
+import copy
 from pathlib import Path
 from types import CodeType
 
+from copier import _template
 from copier._main import Worker
 from copier._vcs import get_git
 from jinja2 import Environment
@@ -14,6 +16,8 @@ from plumbum import ProcessExecutionError
 
 compile_template = Environment.compile
 compiled: dict[tuple, CodeType] = {}
+load_template_config = _template.load_template_config
+loaded: dict[tuple, dict] = {}
 sync_executable_bit = Worker._sync_git_index_executable_bit  # noqa: SLF001
 ignores_bits: dict[Path, bool] = {}
 
@@ -24,6 +28,14 @@ def compile_once(self: Environment, source: str, name: str | None = None, *optio
     if key not in compiled:
         compiled[key] = compile_template(self, source, name, *options)
     return compiled[key]
+
+
+def load_once(file: Path, *options: object) -> dict:
+    """Load the questions as Copier does, unless the same files were loaded before."""
+    key = tuple(path.read_bytes() for path in sorted(file.parent.glob("*.yml")))
+    if key not in loaded:
+        loaded[key] = load_template_config(file, *options)
+    return copy.deepcopy(loaded[key])
 
 
 def ask_once(self: Worker, file: Path, mode: int) -> None:
@@ -40,4 +52,5 @@ def ask_once(self: Worker, file: Path, mode: int) -> None:
 
 
 Environment.compile = compile_once
+_template.load_template_config = load_once
 Worker._sync_git_index_executable_bit = ask_once  # noqa: SLF001
