@@ -81,10 +81,10 @@ IDEAS = [
             edits=(
                 Edit(
                     "Dockerfile",
-                    "ENV PYTHONDONTWRITEBYTECODE=1",
-                    "RUN python -OO -m compileall -q -j 0 /opt/venv/lib "
+                    "FROM packages\nENV ",
+                    "FROM packages\nRUN python -OO -m compileall -q -j 0 /opt/venv/lib "
                     "\"$(python -c 'import os; print(os.path.dirname(os.__file__))')\" || true\n"
-                    "ENV PYTHONDONTWRITEBYTECODE=1 PYTHONOPTIMIZE=2",
+                    "ENV PYTHONOPTIMIZE=2 ",
                 ),
                 Edit("Dockerfile", "python -m compileall", "python -OO -m compileall"),
             ),
