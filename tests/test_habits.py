@@ -3,12 +3,14 @@
 import http.client
 
 import pytest
+from playwright.sync_api import expect
 
 from harness.apps import adopt, copy_of, lock
 from harness.commands import must_run, run
 from harness.engine import Container, built
-from harness.installs import install
+from harness.installs import build, install
 from harness.serving import Served, get
+from harness.visitor import watch
 
 pytestmark = pytest.mark.slow
 
@@ -77,3 +79,74 @@ def test_an_image_gets_the_variables_of_its_deployment(app):
     (app / "deploy/env.yaml").write_text("# What the app greets with.\nGREETING: \"hello\"\nOTHER: 'it''s' # unused\n")
     with Container(built(app), GREETING="hello") as container:
         assert get(f"{container.ready().url}/")[0] == 200
+
+
+PARTS = """
+
+def parts():
+    return rx.vstack(
+        rx.script("window.first = true"),
+        rx.el.script("window.second = true"),
+        rx.html("<script>window.third = true</script>"),
+        rx.markdown("# hello $x^2$\\n\\n```python\\nprint(1)\\n```"),
+        rx.code_block("print(1)", language="python"),
+        rx.recharts.line_chart(rx.recharts.line(data_key="a"), data=[{"a": 1}, {"a": 2}], width=200, height=100),
+        rx.data_editor(columns=[{"title": "a", "type": "str"}], data=[["x"]]),
+        rx.moment(date="2026-01-01"),
+        rx.upload(rx.text("up")),
+        rx.accordion.root(rx.accordion.item(header="a", content="b")),
+        %s
+    )
+
+
+async def docs(_):
+    return HTMLResponse("<script>document.title = 'docs'</script>")
+
+
+app.add_page(parts, route="/parts")
+app.api_transformer = Starlette(routes=[Route("/docs", docs)])
+"""
+
+
+def with_parts(folder, *more):
+    module = folder / "my_reflex_app/my_reflex_app.py"
+    imports = "from starlette.applications import Starlette\nfrom starlette.responses import HTMLResponse\n"
+    imports += "from starlette.routing import Route\n"
+    module.write_text(imports + module.read_text() + PARTS % ", ".join(more))
+    return module
+
+
+def test_the_starters_policy_lets_the_components_of_reflex_work(project, page):
+    made = project()
+    with_parts(made)
+    build(made)
+    with Served(made) as served:
+        complaints = watch(page)
+        page.goto(f"{served.ready().url}/parts")
+        page.wait_for_load_state("networkidle")
+        page.wait_for_function("window.first")
+        assert page.evaluate("[window.second, window.third]") == [True, True]
+        assert complaints == []
+        page.goto(served.url)  # from a page whose own scripts are others
+        page.evaluate("history.pushState({}, '', '/parts'); dispatchEvent(new PopStateEvent('popstate'))")
+        page.wait_for_function("window.first")
+        page.goto(f"{served.url}/docs")  # what the API answers is not the template's to restrict
+        expect(page).to_have_title("docs")
+
+
+def test_what_the_starters_policy_rejects_is_named_by_the_build(project):
+    made = project()
+    module = with_parts(
+        made,
+        'rx.image(src="https://pictures.example/a.png")',
+        'rx.script(src="https://scripts.example/a.js")',
+        'rx.el.script(rx.Var("1 + 1", _var_type=str))',
+        'rx.link("elsewhere", href="https://links.example/")',
+    )
+    sheets = module.read_text().replace('["/styles.css"]', '["/styles.css", "https://fonts.example/css2?family=Tea"]')
+    module.write_text(sheets)
+    said = [line for line in must_run("scripts/build", cwd=made).splitlines() if line.startswith("production.build")]
+    for site in ("pictures", "scripts", "fonts"):
+        assert any(f"https://{site}.example" in line and "in the Caddyfile" in line for line in said), said
+    assert any("'unsafe-inline'" in line for line in said), said
+    assert len(said) == 4, said

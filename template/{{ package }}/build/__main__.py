@@ -15,7 +15,7 @@ from .addresses import use_own_address
 from .api import api_hosts, api_patterns, caddy_api
 from .events import backend_path, check, describe
 from .routes import caddy_pages
-from .scripts import script_hashes
+from .scripts import name_rejected, script_hashes
 from .site_files import write_site_files
 
 
@@ -57,8 +57,10 @@ def finish_pages() -> None:
     (web / "build" / "routes.caddy").write_text(
         caddy_api(backend_path(config), list(api_patterns(asgi_app)), api_hosts(asgi_app))
         + caddy_pages(static_dir, config.frontend_path.rstrip("/"), routes)
-        + script_hashes(static_dir)
+        + script_hashes(static_dir, web)
     )
+    if (caddyfile := Path("Caddyfile")).exists():  # the image is built without it
+        name_rejected(web, caddyfile)
     write_site_files(static_dir, pages, config.deploy_url)
 
 
