@@ -1,14 +1,19 @@
 """What existing apps do while they are imported, and what lies in their assets."""
 
+import functools
 import http.client
+import http.server
+import re
+import threading
 
 import pytest
 from playwright.sync_api import expect
 
-from harness.apps import adopt, copy_of, lock
+from harness.apps import adopt, copy_of
 from harness.commands import must_run, run
 from harness.engine import Container, built
-from harness.installs import build, install
+from harness.history import commit
+from harness.installs import build
 from harness.serving import Served, get
 from harness.visitor import watch
 
@@ -16,23 +21,75 @@ pytestmark = pytest.mark.slow
 
 IMPORTED = """
 import os, threading, time
+import tea_from_folder, tea_from_git, tea_from_index, tea_from_wheel
 GREETING = os.environ["GREETING"]
 threading.Thread(target=time.sleep, args=(3600,)).start()
 """
 
 
+def package(folder, name):
+    """Write a package, as a folder of an app or a repository has it."""
+    folder.mkdir(parents=True)
+    (folder / f"{name}.py").write_text(f'"""Tea."""\n\n__version__ = "1.0"\nNAME = "{name}"\n')
+    build_system = '[build-system]\nrequires = ["flit_core"]\nbuild-backend = "flit_core.buildapi"\n'
+    project = f'[project]\nname = "{name}"\nversion = "1.0"\ndescription = "Tea"\n'
+    (folder / "pyproject.toml").write_text(build_system + project)
+    return folder
+
+
+def wheel(folder, name, into):
+    must_run("uv", "build", "--quiet", "--wheel", "--out-dir", into, package(folder / name, name), cwd=folder)
+    return next(into.glob("*.whl")).name
+
+
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    """Adopt an app that reads a variable and starts a thread while it is imported, and build it with that variable."""
+def index(tmp_path_factory):
+    """Serve a package index with one package that no other has."""
+    folder = tmp_path_factory.mktemp("index")
+    file = wheel(folder, "tea_from_index", folder / "simple/tea-from-index")
+    (folder / "simple/tea-from-index/index.html").write_text(f'<a href="{file}">{file}</a>')
+
+    class Files(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Files, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/simple"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def app(index, tmp_path_factory):
+    """Adopt an app that reads a variable and starts a thread while it is imported, and build it with that variable.
+
+    Its packages come from git, from its own folder, from another index and from a wheel; its files have Windows' line
+    ends.
+    """
     folder = copy_of("ordinary", tmp_path_factory.mktemp("habits") / "app")
+    repository = package(tmp_path_factory.mktemp("git") / "tea", "tea_from_git")
+    must_run("git", "init", "--quiet", cwd=repository)
+    commit(repository, "Tea")
+    package(folder / "parts/tea", "tea_from_folder")
+    file = wheel(tmp_path_factory.mktemp("wheel"), "tea_from_wheel", folder / "wheels")
+    wanted = [
+        f"--extra-index-url {index}",
+        "-r requirements/more.txt",
+        f"tea_from_git @ git+file://{repository}",
+        "./parts/tea",
+        f"./wheels/{file}",
+    ]
+    (folder / "requirements").mkdir()
+    (folder / "requirements/more.txt").write_text("reflex>=0.8\r\ntea_from_index\r\n")
+    (folder / "requirements.txt").write_text("\r\n".join(wanted))
     module = folder / "ordinary/ordinary.py"
     module.write_text(module.read_text() + IMPORTED)
     (folder / "assets/manual").mkdir(parents=True)
     (folder / "assets/manual/index.html").write_text('<a href="next.html">next</a>')
     (folder / "assets/old.txt").write_text("old")
     adopt(folder, "--data=deploy_url=https://shop.example")
-    lock(folder)
-    install(folder)
+    must_run("scripts/lock", cwd=folder)
     (folder / ".env").write_text("GREETING=hello\n")
     must_run("scripts/build", cwd=folder)  # it ends, whatever the thread does
     return folder
@@ -50,6 +107,17 @@ def test_a_variable_that_the_build_lacks_is_named(app):
     assert "'GREETING'" in last
     assert ".env for this machine and in deploy/env.yaml" in last
     assert "Traceback" not in done.stdout
+
+
+def test_its_lock_has_no_more_than_an_image_can_install(app):
+    written = (app / "production/requirements.lock").read_text()
+    for place in ("git", "folder", "wheel"):
+        assert re.search(rf"^./production/tea_from_{place}-1.0-\S+.whl --hash=sha256:", written, re.MULTILINE)
+    assert "tea-from-index==1.0 \\\n    --hash=sha256:" in written
+    assert "file:" not in written
+    assert "git+" not in written
+    must_run("scripts/lock", cwd=app)
+    assert (app / "production/requirements.lock").read_text() == written
 
 
 def test_an_asset_that_was_deleted_is_not_served(app):
