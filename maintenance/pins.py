@@ -90,7 +90,10 @@ def refresh() -> None:
         for answers, project in projects.items():
             render_for(project, answers)
         lock(TOOLS, "requirements-dev.txt", projects, ["--group", "dev", "--constraints", "requirements.txt"])
-        leave_out_of_adopted(render(Path(folder, "adopted"), starter=False), projects[PROJECTS[0]])
+        adopted = Path(folder, "adopted")
+        adopted.mkdir()
+        (adopted / "rxconfig.py").touch()
+        leave_out_of_adopted(render(adopted, starter=False), projects[PROJECTS[0]])
         for answers, project in projects.items():
             render_for(project, answers)
         step("the names that these packages have")

@@ -25,6 +25,7 @@ from harness.google_cloud.running import Google
 from harness.history import commit
 from harness.hostile import TRIED, tried
 from harness.installs import build, install
+from harness.projects import copy as copy_project
 from harness.redis_server import redis_server
 from harness.visitor import chromium
 from tests.variants import Answers
@@ -116,7 +117,11 @@ def render(copie_session, shared_folder) -> Render:
             / hashlib.sha256(json.dumps(answers or {}, sort_keys=True).encode()).hexdigest()[:16]
         )
         with only_once(kept) as needed:
-            if needed:
+            if needed and (answers or {}).get("starter") is False:
+                kept.mkdir(parents=True)
+                (kept / "rxconfig.py").touch()  # an app that existed before
+                copy_project(kept, answers)
+            elif needed:
                 result = copie_session.copy(extra_answers=dict(answers or {}))
                 assert result.exit_code == 0, result.exception
                 shutil.copytree(result.project_dir, kept, symlinks=True)

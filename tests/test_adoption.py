@@ -184,3 +184,21 @@ def test_two_commands_from_an_app_to_a_served_page(shop):
     assert done.returncode == 1
     assert "theirs.py" in done.stdout
     assert not re.search(r"--> (production|deploy)", done.stdout)
+
+
+def test_a_folder_without_an_app_gets_nothing(tmp_path):
+    said = adopt(tmp_path)
+    assert "Nothing was written" in said
+    assert "it has no rxconfig.py" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_reflex_that_is_too_old_is_named(tmp_path):
+    app = copy_of("ordinary", tmp_path / "app")
+    (app / "requirements.txt").write_text("reflex==0.7.4\n")
+    adopt(app)
+    done = run("scripts/lock", cwd=app)
+    assert done.returncode == 1
+    assert "Reflex 0.8 is the oldest that works. Ask for 'reflex>=0.8'" in done.stdout.splitlines()[-1]
+    assert not (app / "production/requirements.lock").exists()

@@ -109,6 +109,29 @@ def test_a_variable_that_the_build_lacks_is_named(app):
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("import tea_that_nobody_has", "No module named 'tea_that_nobody_has'"),
+        ("def tea(:", "ordinary/ordinary.py, line 1: invalid syntax"),
+    ],
+)
+def test_an_app_that_cannot_be_imported_is_explained_in_a_sentence(line, says, app):
+    module = app / "ordinary/ordinary.py"
+    before = module.read_text()
+    module.write_text(f"{line}\n{before}")
+    try:
+        done = run("scripts/build", cwd=app)
+    finally:
+        module.write_text(before)
+    assert done.returncode == 1
+    last = done.stdout.splitlines()[-1]
+    assert says in last
+    assert "ordinary/ordinary.py, line 1" in last
+    assert "cannot be imported" in last
+    assert "Traceback" not in done.stdout
+
+
 def test_its_lock_has_no_more_than_an_image_can_install(app):
     written = (app / "production/requirements.lock").read_text()
     for place in ("git", "folder", "wheel"):
