@@ -5,6 +5,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,13 +54,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         counts = [int(line.split()[0]) for line in REFUSALS.read_text().splitlines()]
         kinds = {line.partition(" ")[2] for line in REFUSALS.read_text().splitlines()}
         terminalreporter.write_line(f"Google Cloud's stand-in rejected {sum(counts)} requests, of {len(kinds)} kinds")
-    apps = "test_it_is_what_reflex_itself_serves["
-    passed, failed = (
-        sum(report.when == "call" and apps in report.nodeid for report in terminalreporter.getreports(name))
-        for name in ("passed", "failed")
-    )
-    if passed or failed:
-        terminalreporter.write_line(f"Existing apps: {passed} of {passed + failed} as under `reflex run --env prod`")
+    for line in results_of_apps(terminalreporter):
+        terminalreporter.write_line(line)
     for line in tried():
         terminalreporter.write_line(line)
     if UPDATES.exists():
@@ -76,6 +72,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 seconds[report.nodeid.partition("::")[0]] += report.duration
     spent = ", ".join(f"{Path(file).stem.removeprefix('test_')} {time:.0f}" for file, time in seconds.most_common())
     terminalreporter.write_line(f"Seconds of the test processes, {seconds.total():.0f} in all: {spent}")
+
+
+def results_of_apps(terminalreporter: pytest.TerminalReporter) -> Iterator[str]:
+    """Say how many of the existing apps passed, and on how many servers those of older minor versions of Reflex."""
+    kinds = {
+        r"is_what_reflex_itself_serves\[()": "Existing apps{}: {} of {} as under `reflex run --env prod`",
+        r"each_minor_version_of_reflex\[([\w.]+)-": "Reflex ~={}: {} of {} servers, clicked in Chromium",
+    }
+    outcomes = collections.defaultdict(list)
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for kind in kinds:
+                if report.when == "call" and (found := re.search(kind, report.nodeid)):
+                    outcomes[kind, found[1]].append(report.passed)
+    for (kind, minor), passed in sorted(outcomes.items()):
+        yield kinds[kind].format(minor, sum(passed), len(passed))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,8 @@
 """Existing apps are served as under `reflex run --env prod`, after two commands and no edit."""
 
 import json
+import os
+import re
 import shutil
 import sqlite3
 import urllib.request
@@ -18,8 +20,10 @@ from harness.servers import SERVERS
 from harness.serving import Served, get
 from harness.visitor import open_page, watch
 
-MINORS = ["0.8.0", "0.9.0"]
-"""The minor versions of Reflex that an app may be on, in addition to the newest one, which all of these tests use."""
+MINORS = ["0.8.0", "0.9.0", *os.environ.get("TRY_REFLEX", "").split()]
+"""The minor versions of Reflex that an app may be on, in addition to the newest one, which all of these tests use.
+
+The workflow newest.yml sets TRY_REFLEX."""
 FILE = {"name": "tea list.txt", "mimeType": "text/plain", "buffer": b"green"}
 
 ECHO = """address => new Promise(resolve => {
@@ -352,10 +356,14 @@ def pages(shared_folder):
 def test_it_runs_on_each_minor_version_of_reflex(version, server, browser, pages, tmp_path):
     """Its owner's lock has the newest patch of that version, and what many locks have: an older `websockets`."""
     adopted = copy_of("ordinary", tmp_path / "adopted")
-    (adopted / "requirements.txt").write_text(f"reflex~={version}\nwebsockets==15.0.1\n")
+    wanted = "reflex" if version == "newest" else f"reflex~={version}\nwebsockets==15.0.1"
+    (adopted / "requirements.txt").write_text(f"{wanted}\n")
     config = adopted / "rxconfig.py"
     config.write_text(config.read_text().replace(")", ', api_url="http://0.0.0.0:8000")'))
     adopt(adopted, f"--data=server={server}")
+    if version == "newest":  # which may be one that the range does not allow yet
+        needed = adopted / "production/requirements-server.in"
+        needed.write_text(re.sub(r"(?m)^(reflex\S*?),<\S+", r"\1", needed.read_text()))
     lock(adopted)
     pages(f"ordinary-{version}", adopted)
     with Served(adopted) as served:
