@@ -61,7 +61,7 @@ class Visitor:
         return True
 
 
-async def break_and_mend(network: Network, chance: random.Random) -> None:
+async def break_and_repair(network: Network, chance: random.Random) -> None:
     """Let faults happen for `SECONDS`, with time to recover in between or without."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
@@ -113,7 +113,7 @@ async def everybody(port: int, network: Network, chance: random.Random) -> list[
 
     visitors = [Visitor(await Tab.open(port)) for _ in range(VISITORS)]
     async with asyncio.TaskGroup() as group:
-        faults = group.create_task(break_and_mend(network, chance))
+        faults = group.create_task(break_and_repair(network, chance))
         for visitor in visitors:
             group.create_task(visit(visitor))
     return [visitor.sent for visitor in visitors]

@@ -212,7 +212,7 @@ def test_old_images_go_and_the_newest_stay(prepared):
     assert policies["newest"]["mostRecentVersions"]["keepCount"] == 10
 
 
-def test_redis_is_in_a_network_of_its_own_with_a_password(prepared):
+def test_redis_is_in_a_separate_network_with_a_password(prepared):
     cloud, said = prepared
     redis = cloud.resources[f"projects/{PROJECT}/locations/us-central1/instances/{SERVICE}-redis"]
     assert (redis["tier"], redis["memorySizeGb"], redis["authEnabled"]) == ("BASIC", 1, True)
@@ -235,7 +235,7 @@ def test_github_gets_in_without_a_key_from_main_only(prepared):
     assert f"gh variable set DEPLOY_ACCOUNT --body {BUILD}" in said
 
 
-def test_a_project_that_trusted_the_repositorys_name_is_mended(cloud, made):
+def test_a_project_that_trusted_the_repositorys_name_is_fixed(cloud, made):
     setup(cloud, made, "--github")
     pool = f"projects/{PROJECT}/locations/global/workloadIdentityPools/{SERVICE}-github"
     cloud.resources[f"{pool}/providers/github"] |= {

@@ -84,7 +84,7 @@ class State:
         return {share["revisionName"]: share["percent"] for share in shares if share.get("percent")}
 
     def tags(self, name: str) -> dict[str, str]:
-        """Tell which revisions of a service have an address of their own, by its tag."""
+        """Return which revisions of a service have a separate address, by its tag."""
         return {
             share["tag"]: share["revisionName"] for share in self.service(name)["status"]["traffic"] if "tag" in share
         }
