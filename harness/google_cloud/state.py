@@ -79,7 +79,7 @@ class State:
         return self.resources[f"namespaces/{PROJECT}/services/{name}"]
 
     def traffic(self, name: str) -> dict[str, int]:
-        """Tell which revisions of a service get how many percent."""
+        """Return which revisions of a service get how many percent."""
         shares = self.service(name)["status"]["traffic"]
         return {share["revisionName"]: share["percent"] for share in shares if share.get("percent")}
 
@@ -90,7 +90,7 @@ class State:
         }
 
     def is_open(self, name: str, region: str = "us-central1") -> bool:
-        """Tell whether a service exists and anybody may open it."""
+        """Return whether a service exists and anybody may open it."""
         if f"namespaces/{PROJECT}/services/{name}" not in self.resources:
             return False
         notes = self.service(name)["metadata"].get("annotations", {})
@@ -103,7 +103,7 @@ class State:
         return sorted(member for binding in bindings if binding["role"] == role for member in binding["members"])
 
     def may(self, member: str, permission: str, resource: str) -> bool:
-        """Tell whether a member, or one of several identities of a caller, has a permission on a resource."""
+        """Return whether a member, or one of several identities of a caller, has a permission on a resource."""
         return any(access.holds(self.policies, one, permission, resource) for one in member.split())
 
     def changes(self) -> list[Call]:
