@@ -8,12 +8,8 @@ headers: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("hea
 SECURE = {"http": "https", "ws": "wss"}
 
 
-class Requests:
-    """ASGI middleware that keeps the headers of a request, and gives the app the scheme that the visitor used.
-
-    Caddy takes plain HTTP from Cloud Run and names the visitor's scheme in X-Forwarded-Proto. Not every server uses it:
-    `request.url_for` would return addresses with http.
-    """
+class Middleware:
+    """ASGI middleware through which `request.url_for` finds the app's routes: it searches them in each mounted app."""
 
     def __init__(self, app) -> None:
         """Wrap an ASGI app."""
@@ -21,8 +17,16 @@ class Requests:
 
     @property
     def routes(self) -> list:
-        """The app's routes: `request.url_for` searches them through each mounted app."""
+        """The app's routes."""
         return getattr(self.app, "routes", None) or []
+
+
+class Requests(Middleware):
+    """Keeps the headers of a request, and gives the app the scheme that the visitor used.
+
+    Caddy takes plain HTTP from Cloud Run and names the visitor's scheme in X-Forwarded-Proto. Not every server uses it:
+    `request.url_for` would return addresses with http.
+    """
 
     async def __call__(self, scope, receive, send) -> None:
         """Answer a request."""

@@ -9,6 +9,8 @@ import os
 
 from starlette.responses import PlainTextResponse
 
+from .requests import Middleware
+
 WORKERS = int(os.environ.get("WORKERS", "1"))
 MAX_RECEIVING = max(1, 3 // WORKERS)
 """How many uploads a worker receives at once."""
@@ -17,12 +19,12 @@ MAX_HELD_BYTES = 96_000_000 // WORKERS
 WAIT_SECONDS = 60
 
 
-class Uploads:
-    """ASGI middleware that lets an upload begin when there is room for it."""
+class Uploads(Middleware):
+    """Lets an upload begin when there is room for it."""
 
     def __init__(self, app) -> None:
         """Wrap an ASGI app."""
-        self.app = app
+        super().__init__(app)
         self.receiving = self.held = 0
         self.changed = asyncio.Condition()
 
