@@ -1,6 +1,8 @@
 """production/build: addresses, routes, robots.txt."""
 
+import base64
 import functools
+import hashlib
 import re
 
 import pytest
@@ -8,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Host, Mount, Route
 
-from production.build import addresses, api, export, routes, site_files
+from production.build import addresses, api, export, routes, scripts, site_files
 
 
 @pytest.mark.parametrize(
@@ -145,8 +147,9 @@ def test_any_name_of_this_machine_is_replaced(tmp_path, host):
     assert host not in script.read_text()
 
 
-def test_a_backend_elsewhere_is_left_alone(tmp_path):
+def test_a_backend_elsewhere_is_left_alone_and_named(tmp_path, capsys):
     addresses.use_own_address(tmp_path, "https://api.example.com")
+    assert "connect to api.example.com" in capsys.readouterr().out
 
 
 def test_an_unknown_build_is_an_error(tmp_path):
@@ -159,6 +162,45 @@ def test_a_sitemap_of_this_machine_is_not_named(tmp_path, capsys):
     site_files.write_site_files(tmp_path, tmp_path, "http://localhost:3000")
     assert "Sitemap" not in (tmp_path / "robots.txt").read_text()
     assert "deploy_url" in capsys.readouterr().out
+
+
+PAGE = """
+jsx(Helmet,{defer:false},jsx("script",{},"window.title = \\"tea\\""));jsx("script",{type:"module"},text_rx_state_);
+jsx("script",{src:"https://scripts.example/a.js"},);jsx(Image,{src:"https://pictures.example/a.png"},);
+jsx(Link,{href:"https://links.example/"},);jsx("link",{rel:"stylesheet",href:"https://sheets.example/a.css"},)
+"""
+POLICY = "\theader ?Content-Security-Policy \"script-src 'self' https://scripts.example {inline_scripts}\"\n"
+
+
+@pytest.fixture
+def web(tmp_path):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/page.jsx").write_text(PAGE)
+    (tmp_path / "client").mkdir()
+    (tmp_path / "client/index.html").write_text("<script>first()</script>")
+    return tmp_path
+
+
+def test_a_page_may_run_its_own_scripts_and_those_that_the_browser_adds(web):
+    def source(script):
+        return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+    written = scripts.script_hashes(web / "client", web)
+    added = source('window.title = "tea"')
+    assert f'default "{added}"' in written
+    assert f'/ "{added} {source("first()")}"' in written
+
+
+def test_what_the_policy_rejects_is_named(web, capsys):
+    (web / "Caddyfile").write_text(POLICY)
+    scripts.name_rejected(web, web / "Caddyfile")
+    said = capsys.readouterr().out
+    for site, named in [("pictures", True), ("sheets", True), ("scripts", False), ("links", False)]:
+        assert (f"https://{site}.example" in said) is named, site
+    assert "'unsafe-inline'" in said
+    (web / "Caddyfile").write_text("# no policy\n")
+    scripts.name_rejected(web, web / "Caddyfile")
+    assert capsys.readouterr().out == ""
 
 
 def test_robots_name_the_sitemap():
