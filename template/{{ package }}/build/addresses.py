@@ -22,8 +22,8 @@ def use_own_address(pages: Path, api_url: str) -> None:
     host = urllib.parse.urlsplit(api_url)
     if not is_this_machine(host.hostname or ""):
         print(
-            f"production.build: the pages connect to {host.hostname or api_url}, the api_url of rxconfig.py, wherever they"
-            " are loaded from. Without api_url they connect to their own address."
+            f"production.build: the pages connect to {host.hostname or api_url}, the api_url of rxconfig.py, wherever"
+            " they are loaded from. Without api_url they connect to their own address."
         )
         return
     address = re.compile(rf"""(["'`])(http|ws)s?://{re.escape(host.netloc)}(/[^"'`]*)\1""")
