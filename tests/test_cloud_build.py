@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from harness.commands import must_run
 from harness.engine import Container, another, bases, docker
 from harness.google_cloud import builds as cloud_build
 from harness.installs import install
@@ -76,6 +77,8 @@ def run(cloud, containers, set_up, tmp_path):
 @pytest.mark.usefixtures("new_machine")
 def test_three_deployments(cloud, containers, project, run, tmp_path):
     made = project()
+    # A checkout of somebody whose umask is 077; git keeps nothing but whether a file is executable.
+    must_run("chmod", "--recursive", "go-rwx", ".", cwd=made)
     with cloud_build.registry(tmp_path / "registry") as registry:
         # The first one: the service does not exist.
         first = run(made, "11111111-by-hand", registry)

@@ -4,6 +4,7 @@ Real: gcloud, PostgreSQL, the app's image in containers, which reach the databas
 stand-in: Google's API.
 """
 
+import copy
 import shutil
 
 import pytest
@@ -58,6 +59,22 @@ class TestSetUp:
             call.path for call in cloud.changes()[before:] if "instances" in call.path or "secrets:" in call.path
         ] == []
         assert cloud.resources[INSTANCE]["users"] == {"app": password}
+
+    def test_a_secret_that_cannot_be_read_is_not_replaced(self, cloud, render, tmp_path):
+        """A new password would shut the running app out of its database."""
+        project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+        set_up(cloud, project)
+        before = cloud.resources[INSTANCE]["users"], cloud.resources[URL]["versions"]
+        before = copy.deepcopy(before)
+        cloud.failing = {"versions/latest"}
+        done = cloud.run("deploy/setup", "--yes", cwd=project)
+        assert done.returncode == 1
+        assert "this look failed" in done.stdout
+        assert "shut the running app out of its database" in done.stdout
+        assert (cloud.resources[INSTANCE]["users"], cloud.resources[URL]["versions"]) == before
+        cloud.failing = set()
+        set_up(cloud, project)
+        assert (cloud.resources[INSTANCE]["users"], cloud.resources[URL]["versions"]) == before
 
     def test_a_run_that_was_interrupted_is_finished(self, cloud, render, tmp_path):
         project = shutil.copytree(render(ANSWERS), tmp_path / "project")

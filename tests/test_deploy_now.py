@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from harness.engine import build, docker
-from harness.google_cloud import NUMBER, PROJECT, metadata
+from harness.google_cloud import FOREIGN_PROPERTIES, NUMBER, PROJECT, metadata
 from harness.google_cloud import builds as cloud_build
 from harness.serving import get
 from tests.variants import name
@@ -29,7 +29,7 @@ POOL = f"projects/{NUMBER}/locations/global/workloadIdentityPools/{SERVICE}-gith
 
 
 def by_hand(google, project):
-    return google.cloud.run("deploy/now", cwd=project)
+    return google.cloud.run("deploy/now", cwd=project, **FOREIGN_PROPERTIES)
 
 
 def by_trigger(google, project):

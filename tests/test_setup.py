@@ -7,7 +7,7 @@ import pytest
 
 from harness.caches import ROOT
 from harness.commands import must_run, run
-from harness.google_cloud import NUMBER, PERSON, PROJECT, GoogleCloud
+from harness.google_cloud import FOREIGN_PROPERTIES, NUMBER, PERSON, PROJECT, GoogleCloud
 from tests.variants import name
 
 pytestmark = pytest.mark.slow
@@ -64,6 +64,36 @@ def test_a_second_run_ends_the_same(cloud, made):
     first = memory(cloud)
     setup(cloud, made, "--github", "--trigger")
     assert memory(cloud) == first
+
+
+def test_what_gcloud_is_configured_to_changes_nothing(cloud, made, set_up):
+    set_up(cloud, REDIS, "--github", "--trigger")
+    wanted = memory(cloud)
+    for path in list(cloud.resources):
+        if path.count("/") > 1:
+            del cloud.resources[path]
+            cloud.policies.pop(path, None)
+    done = cloud.run(
+        "deploy/setup", "--yes", "--github", "--trigger", cwd=made, REPOSITORY_ID="42", **FOREIGN_PROPERTIES
+    )
+    assert done.returncode == 0, done.stdout
+    assert memory(cloud)[0].keys() == wanted[0].keys()
+
+
+def test_a_look_that_fails_is_no_sign_that_nothing_is_there(cloud, made, set_up):
+    set_up(cloud, REDIS)
+    instance = f"instances/{SERVICE}-redis"
+    cloud.failing = {instance, f"repositories/{SERVICE}"}
+    done = cloud.run("deploy/teardown", "--yes", cwd=made)
+    assert done.returncode == 1
+    assert done.stdout.count("this look failed") == 2
+    assert "Removed." not in done.stdout
+    assert "Run this again later" in done.stdout
+    assert any(path.endswith(instance) for path in cloud.resources)
+    cloud.failing = set()
+    done = cloud.run("deploy/teardown", "--yes", cwd=made)
+    assert done.returncode == 0, done.stdout
+    assert not any(path.endswith(instance) for path in cloud.resources)
 
 
 def test_a_run_after_one_that_broke_off_ends_the_same(cloud, made):

@@ -16,7 +16,7 @@ What it rejects, each by a rule of Google's documentation:
 """
 
 from harness.google_cloud.access import NUMBER, PERSON, PROJECT, RejectedError
-from harness.google_cloud.server import REFUSALS, GoogleCloud
+from harness.google_cloud.server import FOREIGN_PROPERTIES, REFUSALS, GoogleCloud
 from harness.google_cloud.state import Call
 
-__all__ = ["NUMBER", "PERSON", "PROJECT", "REFUSALS", "Call", "GoogleCloud", "RejectedError"]
+__all__ = ["FOREIGN_PROPERTIES", "NUMBER", "PERSON", "PROJECT", "REFUSALS", "Call", "GoogleCloud", "RejectedError"]

@@ -64,6 +64,8 @@ class Requests(State):
         for ending in ("authString", "storageLayout", "expandIpCidrRange"):
             if path.endswith(f"/{ending}"):
                 path, verb = path.removesuffix(f"/{ending}"), ending
+        if call.method == "GET" and path.endswith(tuple(self.failing)):
+            raise RejectedError(429, "RESOURCE_EXHAUSTED", "failed by the test")
         if "operations/" not in path:
             self.require_api(call.api)
             self.require(call.caller, *resources.permission(call, path, verb))

@@ -25,6 +25,18 @@ APIS = [
     *("logging", "orgpolicy", "redis", "run", "secretmanager", "serviceusage", "sql", "storage"),
 ]
 
+FOREIGN_PROPERTIES = {
+    "CLOUDSDK_ARTIFACTS_LOCATION": "asia",
+    "CLOUDSDK_BUILDS_REGION": "asia-east1",
+    "CLOUDSDK_COMPUTE_REGION": "asia-east1",
+    "CLOUDSDK_COMPUTE_ZONE": "asia-east1-a",
+    "CLOUDSDK_CORE_DEFAULT_FORMAT": "json",
+    "CLOUDSDK_CORE_USER_OUTPUT_ENABLED": "false",
+    "CLOUDSDK_REDIS_REGION": "asia-east1",
+    "CLOUDSDK_RUN_REGION": "asia-east1",
+}
+"""What somebody may have configured for another project: no command may depend on it."""
+
 
 class GoogleCloud(Requests):
     """Google Cloud while it listens: a context."""

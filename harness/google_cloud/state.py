@@ -65,6 +65,8 @@ class State:
     hesitant: bool = False
     #: Whether every request fails from now on, as when the set-up is interrupted.
     broken: bool = False
+    #: Reads that fail, though what they would show is there: the ends of their paths.
+    failing: set[str] = field(default_factory=set)
     #: What cannot be deleted, since something of Google's still uses it.
     busy: set[str] = field(default_factory=set)
     hidden: dict[str, int] = field(default_factory=dict)
