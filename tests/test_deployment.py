@@ -345,6 +345,35 @@ class TestConfiguration:
         names = [entry["name"] for entry in template(cloud)["spec"]["containers"][0]["env"]]
         assert names == ["REGION", "GOOGLE_CLOUD_PROJECT"]
 
+    def test_a_name_may_move_between_variables_and_secrets(self, cloud, ready):
+        made = ready()
+        create_secret(cloud, "stripe-key")
+        create_secret(cloud, "other-key")
+        steps = [
+            ("", "KEY: stripe-key"),
+            ('KEY: "plain"', ""),
+            ("", "KEY: other-key"),
+            ('KEY: "again"', "OTHER: other-key"),
+        ]
+        steps += [('OTHER: "plain"', "KEY: stripe-key"), ("", "")]
+        for number, (variables, secrets) in enumerate(steps):
+            (made / "deploy/env.yaml").write_text(f"# ours\n{variables}\n")
+            (made / "deploy/secrets.yaml").write_text(f"{secrets}\n")
+            deploy(cloud, made, f"{number}{number}abcdef-build")
+            found = {entry["name"]: entry for entry in template(cloud)["spec"]["containers"][0]["env"]}
+            wanted = {}
+            for line in filter(None, (variables, secrets)):
+                name, value = line.split(": ")
+                wanted[name] = value.strip('"')
+            given = {
+                name: entry.get("value") or entry["valueFrom"]["secretKeyRef"]["name"]
+                for name, entry in found.items()
+                if name in ("KEY", "OTHER")
+            }
+            assert given == wanted, number
+            (serving,) = cloud.traffic(SERVICE)
+            assert serving == f"{SERVICE}-b{number}{number}abcdef"
+
     def test_a_missing_secret_stops_the_deployment_with_its_name(self, cloud, ready):
         made = ready()
         (made / "deploy/secrets.yaml").write_text("STRIPE_KEY: stripe-key\nMAIL: mail_password\n")
