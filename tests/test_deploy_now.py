@@ -54,7 +54,9 @@ def from_github(google, project, **claims):
     """Run the workflow's step as on a runner: with GitHub's token for the repository, and no key."""
     workflow = yaml.safe_load((project / ".github/workflows/deploy.yml").read_text())
     (step,) = (step for step in workflow["jobs"]["deploy"]["steps"] if "run" in step)
-    claims = {"repository_id": "42", "ref": "refs/heads/main", "sub": "repo:OWNER/REPOSITORY"} | claims
+    # As long as an owner's, a repository's and a branch's names may make it.
+    subject = f"repo:{'owner' * 7}/{'repository' * 10}:ref:refs/heads/main"
+    claims = {"repository_id": "42", "ref": "refs/heads/main", "sub": subject} | claims
     token = google.folder / "github-token"
     token.write_text(metadata.unsigned(claims))
     email = f"{SERVICE}-build@{PROJECT}.iam.gserviceaccount.com"

@@ -345,6 +345,15 @@ class TestConfiguration:
         names = [entry["name"] for entry in template(cloud)["spec"]["containers"][0]["env"]]
         assert names == ["REGION", "GOOGLE_CLOUD_PROJECT"]
 
+    @pytest.mark.parametrize("file", ["env.yaml", "secrets.yaml"])
+    def test_a_variable_that_cloud_run_sets_itself_is_named(self, file, cloud, ready):
+        made = ready()
+        (made / "deploy" / file).write_text("OTHER: other\nPORT: mine\n")
+        done = step(cloud, made, "candidate")
+        assert done.returncode == 1
+        assert "Cloud Run sets PORT itself: remove it" in done.stdout
+        assert not any(call.api == "run" for call in cloud.changes())
+
     def test_a_name_may_move_between_variables_and_secrets(self, cloud, ready):
         made = ready()
         create_secret(cloud, "stripe-key")

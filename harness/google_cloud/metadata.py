@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Answer = tuple[int, "dict[str, Any] | str"]
 
 
+MAX_SUBJECT_BYTES = 127
+
+
 def token_of(member: str) -> str:
     """Make an access token that says whose it is."""
     return base64.urlsafe_b64encode(f"token:{member}".encode()).decode().rstrip("=")
@@ -101,6 +104,11 @@ def exchange(cloud: GoogleCloud, data: bytes) -> Answer:
         key.removeprefix("attribute."): claims[value.removeprefix("assertion.")]
         for key, value in provider["attributeMapping"].items()
     }
+    # https://cloud.google.com/iam/docs/workload-identity-federation#mapping
+    if len(attributes["google.subject"].encode()) > MAX_SUBJECT_BYTES:
+        cloud.refusals["400 a subject that is too long"] += 1
+        reason = f"The size of mapped attribute google.subject exceeds the {MAX_SUBJECT_BYTES} bytes limit."
+        return 400, {"error": "invalid_request", "error_description": reason}
     pool = audience.partition("googleapis.com/")[2].partition("/providers/")[0]
     members = [
         f"principalSet://iam.googleapis.com/{pool}/attribute.{name}/{value}" for name, value in attributes.items()
