@@ -80,6 +80,13 @@ def test_what_gcloud_is_configured_to_changes_nothing(cloud, made, set_up):
     assert memory(cloud)[0].keys() == wanted[0].keys()
 
 
+def test_an_organization_that_limits_locations_is_no_obstacle(cloud, made):
+    cloud.constraints.add("gcp.resourceLocations")
+    setup(cloud, made)
+    secret = cloud.resources[f"projects/{PROJECT}/secrets/{SERVICE}-redis-url"]
+    assert secret["replication"] == {"userManaged": {"replicas": [{"location": "us-central1"}]}}
+
+
 def test_a_look_that_fails_is_no_sign_that_nothing_is_there(cloud, made, set_up):
     set_up(cloud, REDIS)
     instance = f"instances/{SERVICE}-redis"

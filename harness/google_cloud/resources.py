@@ -156,8 +156,16 @@ def resource(cloud: GoogleCloud, call: Call, path: str) -> Resource:
 
 
 def create(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
-    """Create a resource; its name is in the query, in the body or both."""
+    """Create a resource; its name is in the query, in the body or both.
+
+    Raises:
+        RejectedError: If there is one already, or the organization does not allow it.
+            https://cloud.google.com/secret-manager/docs/choosing-replication
+    """
     body = dict(call.body)
+    if "automatic" in body.get("replication", {}) and "gcp.resourceLocations" in cloud.constraints:
+        reason = f"Constraint constraints/gcp.resourceLocations violated for {PROJECT} attempting to use [global]."
+        raise RejectedError(400, "FAILED_PRECONDITION", reason)
     name = next((value for key, value in call.query.items() if key.endswith("Id")), None) or body.get("name")
     if call.api == "storage" and call.data.startswith(b"--"):
         content = upload(call.data)
