@@ -17,7 +17,7 @@ from harness.installs import build
 from harness.serving import Served, get
 from harness.visitor import watch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 IMPORTED = """
 import os, threading, time

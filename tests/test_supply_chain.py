@@ -151,7 +151,7 @@ def test_a_workflow_may_do_no_more_than_it_has_to(file):
     for name, job in workflow["jobs"].items():
         steps = job.get("steps", [])
         granted = job.get("permissions", {})
-        assert set(granted) <= {"contents", "id-token", "pull-requests", "actions"}, name
+        assert set(granted) <= {"contents", "id-token", "issues", "pull-requests", "actions"}, name
         for step in steps:
             if "uses" in step:
                 assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
