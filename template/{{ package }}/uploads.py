@@ -63,7 +63,7 @@ class Uploads(Middleware):
 
     async def release(self, receiving: int, size: int) -> None:
         """Make room for the uploads that wait."""
+        self.receiving -= receiving
+        self.held -= size
         async with self.changed:
-            self.receiving -= receiving
-            self.held -= size
             self.changed.notify_all()
