@@ -52,6 +52,12 @@ PLAIN: value # why
 QUOTED: "a \\"b\\" # c"
 SINGLE: 'it''s'
 EMPTY: ""
+SEVERAL: "a
+  b"
+OTHERS: 'a
+  b'
+BLOCK: |
+  a
 """
     wanted = {"PLAIN": "value", "QUOTED": 'a "b" # c', "SINGLE": "it's", "EMPTY": ""}
     assert export.read_settings(text) == wanted

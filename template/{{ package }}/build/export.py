@@ -1,5 +1,6 @@
 """Has Reflex build the pages, with the settings that the app reads while it is imported."""
 
+import contextlib
 import json
 import os
 import re
@@ -55,11 +56,12 @@ def explain(error: Exception) -> str:
 def read_settings(text: str) -> dict[str, str]:
     """Read the variables of deploy/env.yaml that are on one line, such as `NAME: "value"`."""
     settings = {}
-    for name, value in re.findall(r"^(\w+): +(.+?) *$", text, re.MULTILINE):
-        if value.startswith('"'):
-            settings[name] = json.loads(value[: value.rindex('"') + 1])
-        elif value.startswith("'"):
-            settings[name] = value[1 : value.rindex("'")].replace("''", "'")
-        else:
-            settings[name] = value.partition(" #")[0].rstrip()
+    for name, value in re.findall(r"^(\w+): +([^|>].*?) *$", text, re.MULTILINE):
+        with contextlib.suppress(ValueError):  # a quoted value of several lines: only Cloud Run gets it
+            if value.startswith('"'):
+                settings[name] = json.loads(value[: value.rindex('"', 1) + 1])
+            elif value.startswith("'"):
+                settings[name] = value[1 : value.rindex("'", 1)].replace("''", "'")
+            else:
+                settings[name] = value.partition(" #")[0].rstrip()
     return settings
