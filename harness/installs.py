@@ -53,15 +53,21 @@ def install(project: Path) -> Path:
 def give_bytecode(venv: Path) -> None:
     """Give a venv its packages' bytecode: that of another venv where both have the same file, else a new one."""
     packages = next(venv.glob("lib/python*/site-packages"))
+    tag = packages.parent.name.replace("python", "cpython-").replace(".", "")
+    missing = list(packages.rglob("*.py"))
     for done in sorted((CACHE / "venvs").glob("*.done")):
         other = done.with_suffix("") / packages.relative_to(venv)
-        for compiled in other.rglob("__pycache__/*.pyc"):
-            source = compiled.parent.parent / f"{compiled.name.partition('.')[0]}.py"
-            mine = packages / source.relative_to(other)
-            target = mine.parent / "__pycache__" / compiled.name
-            if mine.exists() and not target.exists() and mine.samefile(source):  # uv links both to its cache
+        left = []
+        for mine in missing:
+            source = other / mine.relative_to(packages)
+            compiled = source.parent / "__pycache__" / f"{mine.stem}.{tag}.pyc"
+            if compiled.exists() and source.exists() and mine.samefile(source):  # uv links both to its cache
+                target = mine.parent / "__pycache__" / compiled.name
                 target.parent.mkdir(exist_ok=True)
                 target.hardlink_to(compiled)
+            else:
+                left.append(mine)
+        missing = left
     run(venv / "bin/python", "-m", "compileall", "-qq", packages, cwd=venv)
 
 
