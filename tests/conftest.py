@@ -211,6 +211,17 @@ def set_up(render, tmp_path_factory) -> Callable[..., str]:
     return get
 
 
+@pytest.fixture
+def ready(cloud, project, set_up):
+    """Make a project for some answers whose deploy/setup has run."""
+
+    def get(answers=None):
+        set_up(cloud, answers)
+        return project(answers)
+
+    return get
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory) -> Iterator[str]:
     """Run a real Redis for the whole test run."""

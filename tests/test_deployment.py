@@ -12,54 +12,16 @@ import yaml
 
 from harness.google_cloud import PROJECT
 from harness.google_cloud.resources import created
+from harness.google_cloud.steps import BUILD, SERVICE, candidate, deploy, step, switch
 from harness.processes import until
 
 pytestmark = pytest.mark.slow
 
-SERVICE = "my-reflex-app"
 REGION = "us-central1"
 RUNTIME = f"{SERVICE}-runtime@{PROJECT}.iam.gserviceaccount.com"
-BUILD = f"{SERVICE}-build@{PROJECT}.iam.gserviceaccount.com"
 ACCOUNTS = f"projects/{PROJECT}/serviceAccounts"
 SECRET = f"projects/{PROJECT}/secrets/{SERVICE}-redis-url"
 INVOKERS = f"projects/{PROJECT}/locations/{REGION}/services/{SERVICE}"
-
-
-@pytest.fixture
-def ready(cloud, project, set_up):
-    """Make a project for some answers whose deploy/setup has run."""
-
-    def get(answers=None):
-        set_up(cloud, answers)
-        return project(answers)
-
-    return get
-
-
-def step(cloud, project, name, build="0123abcd-build", **more):
-    """Run one of the steps that talk to Google, as Cloud Build does; `build` is younger the later it is named first."""
-    config = yaml.safe_load((project / "cloudbuild.yaml").read_text())
-    region = config["substitutions"]["_REGION"]
-    cloud.resources.setdefault(f"projects/{PROJECT}/locations/global/builds/{build}", {"createTime": created()})
-    values = {"PROJECT_ID": PROJECT, "REGION": region, "SERVICE": SERVICE, "IMAGE": "image", "BUILD_ID": build}
-    return cloud.run("bash", f"deploy/build/{name}", cwd=project, account=BUILD, **(values | more))
-
-
-def candidate(cloud, project, build="0123abcd-build", **more):
-    done = step(cloud, project, "candidate", build, **more)
-    assert done.returncode == 0, done.stdout
-
-
-def switch(cloud, project, build="0123abcd-build"):
-    """Switch traffic after a trial that passed."""
-    (project / ".candidate/passed").touch()
-    return step(cloud, project, "traffic", build)
-
-
-def deploy(cloud, project, build="0123abcd-build"):
-    candidate(cloud, project, build)
-    done = switch(cloud, project, build)
-    assert done.returncode == 0, done.stdout
 
 
 def template(cloud):

@@ -85,13 +85,30 @@ def enable(cloud: GoogleCloud, call: Call, path: str) -> Resource:
 
 
 def log_entries(cloud: GoogleCloud, call: Call, _: str) -> Resource:
-    """List the lines of a build's log, the newest first."""
-    wanted = re.search(r"build_id=(\S+)|labels.job_name=(\S+)", call.body["filter"])
-    lines = cloud.logs.get(wanted[1] or f"job {wanted[2]}", "").splitlines()
-    if call.body.get("orderBy", "").endswith("desc"):
-        lines = lines[::-1]
-    lines = lines[: call.body.get("pageSize", 1000)]
+    """List the lines of a build's log, or the entries of the app's, as `gcloud logging read` asks for them.
+
+    The filters are those of this project's commands: https://cloud.google.com/logging/docs/view/logging-query-language
+    """
+    wanted = call.body["filter"]
+    newest_first = call.body.get("orderBy", "").endswith("desc")
+    if "resource.type=cloud_run_revision" in wanted:
+        found = re.search(r"revision_name=(\S+)", wanted)
+        entries = [
+            entry
+            for entry in cloud.app_log
+            if (not found or entry["resource"]["labels"]["revision_name"] == found[1])
+            and ("severity>=ERROR" not in wanted or is_error(entry))
+        ]
+        return {"entries": (entries[::-1] if newest_first else entries)[: call.body.get("pageSize", 1000)]}
+    of = re.search(r"build_id=(\S+)|labels.job_name=(\S+)", wanted)
+    lines = cloud.logs.get(of[1] or f"job {of[2]}", "").splitlines()
+    lines = (lines[::-1] if newest_first else lines)[: call.body.get("pageSize", 1000)]
     return {"entries": [{"textPayload": line, "insertId": str(number)} for number, line in enumerate(lines)]}
+
+
+def is_error(entry: Resource) -> bool:
+    """Return whether an entry of the app's log is an error or belongs to an answer of 500 or more."""
+    return entry.get("severity") in {"ERROR", "CRITICAL"} or entry.get("httpRequest", {}).get("status", 0) >= 500  # noqa: PLR2004
 
 
 def organization_policy(cloud: GoogleCloud, _: Call, path: str) -> Resource:

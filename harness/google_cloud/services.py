@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from harness.google_cloud.access import NUMBER, PROJECT, RejectedError
+from harness.google_cloud.resources import created
 
 if TYPE_CHECKING:
     from harness.google_cloud import Call, GoogleCloud
@@ -71,7 +72,13 @@ def deploy(cloud: GoogleCloud, call: Call, before: Resource | None) -> Resource:
         cloud.resources[f"{REVISIONS}/{revision}"] = {
             "kind": "Revision",
             "apiVersion": "serving.knative.dev/v1",
-            "metadata": {"name": revision, "namespace": NUMBER, "labels": labels, "annotations": {}},
+            "metadata": {
+                "name": revision,
+                "namespace": NUMBER,
+                "labels": labels,
+                "annotations": {},
+                "creationTimestamp": created(),
+            },
             "spec": template["spec"],
             "status": {"conditions": [{"type": "Ready"} | state], "imageDigest": ""},
         }

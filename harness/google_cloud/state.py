@@ -53,6 +53,8 @@ class State:
     objects: dict[str, bytes] = field(default_factory=dict)
     policies: dict[str, Resource] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
+    #: The entries of the app's log, the oldest first, as Cloud Logging returns them.
+    app_log: list[Resource] = field(default_factory=list)
     enabled: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
     outside_requests: list[str] = field(default_factory=list)

@@ -1,0 +1,203 @@
+"""What an owner does after the first deployment: look, go back, move traffic in steps, read the log."""
+
+import re
+
+import pytest
+
+from harness.commands import must_run
+from harness.google_cloud import FOREIGN_PROPERTIES
+from harness.google_cloud.steps import SERVICE, deploy, step, switch
+from harness.history import commit
+
+pytestmark = pytest.mark.slow
+
+FIRST, SECOND, THIRD = "11111111", "22222222", "33333333"
+
+
+def revision(build):
+    return f"{SERVICE}-b{build}"
+
+
+def entry(build, severity="ERROR", status=None, **more):
+    """Write an entry of the app's log as Cloud Logging returns it."""
+    request = {"httpRequest": {"status": status, "requestUrl": "https://example.com/"}} if status else {}
+    labels = {"labels": {"service_name": SERVICE, "revision_name": revision(build)}}
+    resource = {"resource": {"type": "cloud_run_revision"} | labels}
+    return {"timestamp": "2026-01-02T03:04:05Z", "severity": severity, "insertId": "1"} | resource | request | more
+
+
+@pytest.fixture
+def deployed(cloud, ready):
+    """Have two deployments of different commits, the second of which serves."""
+    made = ready()
+    deploy(cloud, made, FIRST, COMMIT_SHA="aaaaaaa" + "0" * 33)
+    deploy(cloud, made, SECOND, COMMIT_SHA="bbbbbbb" + "0" * 33)
+    return made
+
+
+class TestBack:
+    def test_the_list_has_the_commit_the_traffic_and_the_state(self, cloud, deployed):
+        cloud.start = lambda _: (_ for _ in ()).throw(RuntimeError("failed to start"))
+        assert step(cloud, deployed, "candidate", THIRD).returncode != 0
+        before = len(cloud.changes())
+        done = cloud.run("deploy/back", cwd=deployed, **FOREIGN_PROPERTIES)
+        assert done.returncode == 0, done.stdout
+        rows = {line.split()[-1]: line.split()[2:-1] for line in done.stdout.splitlines() if SERVICE in line}
+        assert rows == {
+            revision(FIRST): ["aaaaaaa", "0", "%", "ready"],
+            revision(SECOND): ["bbbbbbb", "100", "%", "ready"],
+            revision(THIRD): ["none", "0", "%", "failed"],
+        }
+        assert len(cloud.changes()) == before
+        # One that never started cannot be chosen.
+        done = cloud.run("deploy/back", "--yes", revision(THIRD), cwd=deployed)
+        assert done.returncode == 1
+        assert "did not start when it was deployed" in done.stdout
+        assert len(cloud.changes()) == before
+
+    @pytest.mark.parametrize("name", [revision(FIRST), "aaaaaaa"], ids=["revision", "commit"])
+    def test_traffic_moves_to_a_revision_and_the_next_deployment_gets_it_again(self, name, cloud, deployed):
+        done = cloud.run("deploy/back", "--yes", name, cwd=deployed, **FOREIGN_PROPERTIES)
+        assert done.returncode == 0, done.stdout
+        assert cloud.traffic(SERVICE) == {revision(FIRST): 100}
+        again = cloud.run("deploy/back", "--yes", name, cwd=deployed)
+        assert again.returncode == 0
+        assert "has all traffic already" in again.stdout
+        deploy(cloud, deployed, THIRD)
+        assert cloud.traffic(SERVICE) == {revision(THIRD): 100}
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "says"),
+        [
+            (["--dry-run", revision(FIRST)], 0, f"--to-revisions={revision(FIRST)}=100"),
+            ([revision(FIRST)], 2, "no terminal to confirm on"),
+            (["--yes", "my-other-app-b1"], 2, "'my-other-app-b1' is 0 of the last 10 revisions"),
+            (["--yes", "000000"], 2, "'000000' is 0 of the last 10 revisions"),
+            (["--force"], 2, "unknown option '--force'"),
+            (["--help"], 0, "Usage: deploy/back"),
+        ],
+        ids=lambda value: str(value),
+    )
+    def test_nothing_moves_without_a_clear_order(self, arguments, code, says, cloud, deployed):
+        before = len(cloud.changes())
+        done = cloud.run("deploy/back", *arguments, cwd=deployed)
+        assert done.returncode == code, done.stdout
+        assert says in done.stdout
+        assert len(cloud.changes()) == before
+
+    def test_migrations_that_stay_are_named(self, cloud, ready):
+        made = ready({"database": "postgres"})
+        must_run("git", "init", "-q", "--initial-branch=main", cwd=made)
+        commit(made, "Start")
+        builds = {}
+        for build in (FIRST, SECOND):
+            builds[build] = must_run("git", "rev-parse", "HEAD", cwd=made).stdout.strip()
+            deploy(cloud, made, build, COMMIT_SHA=builds[build])
+            (made / "alembic/versions/0002_a_column.py").write_text("# a migration\n")
+            (made / "notes.txt").write_text("not a migration\n")
+            commit(made, "Add a column")
+        done = cloud.run("deploy/back", "--dry-run", revision(FIRST), cwd=made)
+        assert done.returncode == 0, done.stdout
+        assert "these migrations stay applied" in done.stdout
+        assert re.findall(r"^  (\S+)$", done.stdout, re.MULTILINE) == ["alembic/versions/0002_a_column.py"]
+        # Where git does not know a commit, that is said instead of nothing.
+        deploy(cloud, made, THIRD, COMMIT_SHA="c" * 40)
+        done = cloud.run("deploy/back", "--dry-run", revision(FIRST), cwd=made)
+        assert "are not both in this repository" in done.stdout
+
+
+class TestGradual:
+    def steps(self, cloud):
+        """List what share of the traffic the third revision had after each change."""
+        shares = []
+        for call in cloud.changes():
+            targets = call.body.get("spec", {}).get("traffic", [])
+            share = sum(
+                target.get("percent") or 0 for target in targets if target.get("revisionName") == revision(THIRD)
+            )
+            if call.method == "PUT" and shares[-1:] != [share]:
+                shares.append(share)
+        return shares
+
+    def go(self, cloud, made, **more):
+        assert step(cloud, made, "candidate", THIRD).returncode == 0
+        return switch(cloud, made, THIRD, GRADUAL="yes", GRADUAL_SECONDS="0.2", **more)
+
+    def test_a_revision_without_errors_gets_all_traffic_in_steps(self, cloud, deployed):
+        cloud.app_log += [entry(SECOND), entry(THIRD, "INFO", 200)]
+        done = self.go(cloud, deployed)
+        assert done.returncode == 0, done.stdout
+        assert self.steps(cloud) == [0, 10, 50, 100]
+        assert cloud.traffic(SERVICE) == {revision(THIRD): 100}
+        assert cloud.tags(SERVICE) == {}
+
+    @pytest.mark.parametrize(
+        "problem", [entry(THIRD, textPayload="Traceback"), entry(THIRD, "INFO", 503)], ids=["a traceback", "a 503"]
+    )
+    def test_one_with_errors_loses_it_again(self, problem, cloud, deployed):
+        cloud.app_log.append(problem)
+        done = self.go(cloud, deployed)
+        assert done.returncode == 1
+        assert self.steps(cloud) == [0, 10, 0]
+        assert ("Traceback" if "textPayload" in problem else "503 https://example.com/") in done.stdout
+        assert f"{revision(SECOND)}=100 serves again" in done.stdout
+        assert cloud.traffic(SERVICE) == {revision(SECOND): 100}
+        assert cloud.tags(SERVICE) == {}
+
+    def test_a_log_that_cannot_be_read_is_no_proof(self, cloud, deployed):
+        bindings = cloud.policies["projects/my-project-123"]["bindings"]
+        bindings[:] = [binding for binding in bindings if binding["role"] != "roles/logging.viewer"]
+        done = self.go(cloud, deployed)
+        assert done.returncode == 1
+        assert "its log cannot be read" in done.stdout
+        assert cloud.traffic(SERVICE) == {revision(SECOND): 100}
+
+    def test_the_first_deployment_has_nothing_to_share_with(self, cloud, ready):
+        made = ready()
+        done = self.go(cloud, made)
+        assert done.returncode == 0, done.stdout
+        assert cloud.traffic(SERVICE) == {revision(THIRD): 100}
+
+    def test_deploy_now_asks_the_build_for_it(self, cloud, deployed):
+        before = len(cloud.changes())
+        shown = cloud.run("deploy/now", "--gradual", "--dry-run", cwd=deployed)
+        assert shown.returncode == 0, shown.stdout
+        assert "--substitutions=_GRADUAL=yes" in shown.stdout
+        assert len(cloud.changes()) == before
+        cloud.run("deploy/now", "--gradual", cwd=deployed)
+        (build,) = (call.body for call in cloud.changes() if call.path.endswith("/builds"))
+        assert build["substitutions"]["_GRADUAL"] == "yes"
+
+
+class TestLogs:
+    def test_the_newest_line_comes_last(self, cloud, deployed):
+        cloud.app_log += [
+            entry(FIRST, "INFO", textPayload="an old line"),
+            entry(SECOND, "INFO", jsonPayload={"message": "a message of the app"}),
+            entry(SECOND, "WARNING", 503),
+        ]
+        done = cloud.run("deploy/logs", cwd=deployed, **FOREIGN_PROPERTIES, TZ="UTC")
+        assert done.returncode == 0, done.stdout
+        lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+        assert lines[:3] == [
+            "2026-01-02 03:04:05 INFO an old line",
+            "2026-01-02 03:04:05 INFO a message of the app",
+            "2026-01-02 03:04:05 WARNING 503 https://example.com/",
+        ]
+        assert "console.cloud.google.com/run/detail/us-central1/my-reflex-app/logs" in lines[3]
+        for option, said in (("--errors", lines[2]), (f"--revision={revision(FIRST)}", lines[0])):
+            found = cloud.run("deploy/logs", option, cwd=deployed, TZ="UTC").stdout.splitlines()
+            assert [" ".join(line.split()) for line in found[:-1]] == [said]
+
+    @pytest.mark.parametrize(
+        ("option", "says"),
+        [("--since=yesterday", "--since is 'yesterday'"), ("--lines=all", "--lines is 'all'"), ("--tail", "'--tail'")],
+    )
+    def test_a_wrong_option_is_named(self, option, says, cloud, ready):
+        done = cloud.run("deploy/logs", option, cwd=ready())
+        assert done.returncode == 2
+        assert says in done.stdout
+        assert cloud.calls == []
+
+    def test_no_lines_are_said(self, cloud, deployed):
+        assert "No lines in the last 1h." in cloud.run("deploy/logs", cwd=deployed).stdout
