@@ -76,7 +76,7 @@ class TestBack:
             (["--force"], 2, "unknown option '--force'"),
             (["--help"], 0, "Usage: deploy/back"),
         ],
-        ids=lambda value: str(value),
+        ids=str,
     )
     def test_nothing_moves_without_a_clear_order(self, arguments, code, says, cloud, deployed):
         before = len(cloud.changes())
