@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
-from harness.google_cloud import PROJECT
+from harness.google_cloud import NUMBER, PROJECT
+from harness.google_cloud.metadata import claims_of
 from harness.google_cloud.resources import created
 from harness.google_cloud.steps import BUILD, SERVICE, candidate, deploy, step, switch
 from harness.processes import until
@@ -44,6 +45,7 @@ class TestFirstDeployment:
         assert notes["run.googleapis.com/startup-cpu-boost"].lower() == "true"
         assert notes["run.googleapis.com/sessionAffinity"] == "true"
         assert notes["run.googleapis.com/execution-environment"] == "gen2"
+        assert notes["run.googleapis.com/cpu-throttling"].lower() == "true"
         assert notes["autoscaling.knative.dev/maxScale"] == "1"
         assert "autoscaling.knative.dev/minScale" not in notes, "a revision without visitors would cost money"
         assert container["livenessProbe"]["httpGet"]["path"] == "/ping"
@@ -408,6 +410,55 @@ def test_a_private_service_stays_private(cloud, ready):
     deploy(cloud, made, "22222222")
     assert not cloud.is_open(SERVICE)
     assert cloud.members(INVOKERS, "roles/run.invoker") == ["user:a@example.com"]
+
+
+def test_cpu_between_requests_and_the_older_environment_are_answers(cloud, ready):
+    made = ready({"billing": "instance", "execution_environment": "gen1", "min_instances": 1})
+    candidate(cloud, made)
+    notes = template(cloud)["metadata"]["annotations"]
+    assert notes["run.googleapis.com/cpu-throttling"].lower() == "false"
+    assert notes["run.googleapis.com/execution-environment"] == "gen1"
+
+
+class TestIdentityAwareProxy:
+    ANSWERS = {"public": False, "iap": True}
+
+    def test_people_sign_in_and_the_trial_passes_with_a_token_of_its_account(self, cloud, ready):
+        made = ready(self.ANSWERS)
+        candidate(cloud, made)
+        notes = cloud.service(SERVICE)["metadata"]["annotations"]
+        assert notes["run.googleapis.com/iap-enabled"].lower() == "true"
+        # The proxy opens the service in its own name, so its account has to be let in.
+        agent = f"serviceAccount:service-{NUMBER}@gcp-sa-iap.iam.gserviceaccount.com"
+        assert cloud.members(INVOKERS, "roles/run.invoker") == [agent]
+        claims = claims_of((made / ".candidate/token").read_text())
+        url = (made / ".candidate/url").read_text().strip()
+        assert (claims["iss"], claims["sub"], claims["aud"]) == (BUILD, BUILD, f"{url}/*")
+        assert 0 < claims["exp"] - time.time() <= 3600
+        assert cloud.may(f"serviceAccount:{BUILD}", "iap.webServiceVersions.accessViaIAP", f"projects/{PROJECT}")
+        assert switch(cloud, made).returncode == 0
+        assert not cloud.is_open(SERVICE)
+        assert cloud.members(INVOKERS, "roles/run.invoker") == [agent]
+        deploy(cloud, made, "22222222")
+        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
+
+    def test_a_set_up_from_before_the_answer_is_named(self, cloud, project, set_up):
+        set_up(cloud, {"public": False})
+        done = step(cloud, project(self.ANSWERS), "candidate", PATIENCE="0")
+        assert done.returncode == 1
+        assert "run deploy/setup again" in done.stdout
+        assert cloud.changes() == []
+
+    def test_a_proxy_that_somebody_turned_on_stops_the_deployment_with_both_ways_out(self, cloud, ready):
+        made = ready({"public": False})
+        deploy(cloud, made, "11111111")
+        cloud.service(SERVICE)["metadata"]["annotations"]["run.googleapis.com/iap-enabled"] = "true"
+        before = len(cloud.changes())
+        done = step(cloud, made, "candidate", "22222222")
+        assert done.returncode == 1
+        assert "--data iap=true" in done.stdout
+        assert "--no-iap" in done.stdout
+        assert len(cloud.changes()) == before
 
 
 def test_the_longest_service_name_has_room_for_a_tag(cloud, project, set_up):

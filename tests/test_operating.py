@@ -1,5 +1,6 @@
 """What an owner does after the first deployment: look, go back, move traffic in steps, read the log."""
 
+import copy
 import re
 
 import pytest
@@ -26,12 +27,22 @@ def entry(build, severity="ERROR", status=None, **more):
     return {"timestamp": "2026-01-02T03:04:05Z", "severity": severity, "insertId": "1"} | resource | request | more
 
 
+@pytest.fixture(scope="module")
+def state():
+    """Keep what two deployments leave in a Google Cloud project, for all tests of this process."""
+    return {}
+
+
 @pytest.fixture
-def deployed(cloud, ready):
+def deployed(cloud, ready, state):
     """Have two deployments of different commits, the second of which serves."""
     made = ready()
-    deploy(cloud, made, FIRST, COMMIT_SHA="aaaaaaa" + "0" * 33)
-    deploy(cloud, made, SECOND, COMMIT_SHA="bbbbbbb" + "0" * 33)
+    if not state:
+        deploy(cloud, made, FIRST, COMMIT_SHA="aaaaaaa" + "0" * 33)
+        deploy(cloud, made, SECOND, COMMIT_SHA="bbbbbbb" + "0" * 33)
+        state |= {"resources": cloud.resources, "policies": cloud.policies}
+        cloud.calls.clear()
+    cloud.resources, cloud.policies = copy.deepcopy((state["resources"], state["policies"]))
     return made
 
 
@@ -91,7 +102,7 @@ class TestBack:
         commit(made, "Start")
         builds = {}
         for build in (FIRST, SECOND):
-            builds[build] = must_run("git", "rev-parse", "HEAD", cwd=made).stdout.strip()
+            builds[build] = must_run("git", "rev-parse", "HEAD", cwd=made).strip()
             deploy(cloud, made, build, COMMIT_SHA=builds[build])
             (made / "alembic/versions/0002_a_column.py").write_text("# a migration\n")
             (made / "notes.txt").write_text("not a migration\n")

@@ -59,6 +59,10 @@ ROLES = {
     "roles/storage.admin": Role(f"{PAGES}/storage", (r"storage\.(buckets|objects)\..*",)),
     "roles/iam.serviceAccountUser": Role(f"{PAGES}/iam", (r"iam\.serviceAccounts\.(actAs|get|list)",)),
     "roles/iam.serviceAccountOpenIdTokenCreator": Role(f"{PAGES}/iam", (r"iam\.serviceAccounts\.getOpenIdToken",)),
+    "roles/iam.serviceAccountTokenCreator": Role(
+        f"{PAGES}/iam", (r"iam\.serviceAccounts\.(get|getAccessToken|getOpenIdToken|list|signBlob|signJwt)",)
+    ),
+    "roles/iap.httpsResourceAccessor": Role(f"{PAGES}/iap", (r"iap\.webServiceVersions\.accessViaIAP",)),
     "roles/iam.workloadIdentityUser": Role(
         f"{PAGES}/iam", (r"iam\.serviceAccounts\.(get|getAccessToken|getOpenIdToken|list)",)
     ),

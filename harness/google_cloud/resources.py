@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from harness.google_cloud import access, metadata
-from harness.google_cloud.access import PROJECT, RejectedError
+from harness.google_cloud.access import NUMBER, PROJECT, RejectedError
 
 if TYPE_CHECKING:
     from harness.google_cloud import Call, GoogleCloud
@@ -40,8 +40,11 @@ def permission(call: Call, path: str, verb: str | None) -> tuple[str, str]:
         return "logging.logEntries.list", f"projects/{PROJECT}"
     if call.api == "orgpolicy":
         return "orgpolicy.policy.get", f"projects/{PROJECT}"
+    if verb == "generateServiceIdentity":
+        return "serviceusage.services.enable", f"projects/{PROJECT}"
     if call.api == "iamcredentials":
-        kind = {"generateAccessToken": "getAccessToken", "generateIdToken": "getOpenIdToken"}[verb]
+        kinds = {"generateAccessToken": "getAccessToken", "generateIdToken": "getOpenIdToken", "signJwt": "signJwt"}
+        kind = kinds[verb]
         return f"iam.serviceAccounts.{kind}", path
     if call.api == "cloudbuild" and "/triggers" in path:
         return f"cloudbuild.builds.{'create' if call.method == 'POST' else 'get'}", path
@@ -57,6 +60,7 @@ def respond(cloud: GoogleCloud, call: Call, path: str, verb: str | None) -> Reso
     """Do what an allowed request asks for and return the answer; what is special of one API comes first."""
     special = [
         (verb in {"getIamPolicy", "setIamPolicy"}, policy),
+        (verb == "generateServiceIdentity", create_agent),
         (call.api == "serviceusage", enable),
         (call.api == "secretmanager" and ("/versions/" in path or verb == "addVersion"), secret_version),
         (call.api == "iamcredentials", impersonate),
@@ -117,8 +121,18 @@ def organization_policy(cloud: GoogleCloud, _: Call, path: str) -> Resource:
     return {"name": path, "spec": {"rules": [{"enforce": name in cloud.constraints}]}}
 
 
-def impersonate(_: GoogleCloud, __: Call, path: str) -> Resource:
-    """Give a caller who may the access token of an account."""
+def create_agent(cloud: GoogleCloud, _: Call, path: str) -> Resource:
+    """Create the account as which a service of Google's acts in the project."""
+    name = {"iap": "gcp-sa-iap"}[path.rpartition("/")[2].partition(".")[0]]
+    email = f"service-{NUMBER}@{name}.iam.gserviceaccount.com"
+    cloud.resources[f"projects/{PROJECT}/serviceAccounts/{email}"] = {"email": email}
+    return DONE | {"response": {"email": email, "uniqueId": "1"}}
+
+
+def impersonate(_: GoogleCloud, call: Call, path: str) -> Resource:
+    """Give a caller who may the access token of an account, or sign claims in its name."""
+    if call.path.endswith(":signJwt"):
+        return {"keyId": "1", "signedJwt": metadata.unsigned(json.loads(call.body["payload"]))}
     member = f"serviceAccount:{path.rpartition('/')[2]}"
     return {"accessToken": metadata.token_of(member), "expireTime": "2999-01-01T00:00:00Z"}
 

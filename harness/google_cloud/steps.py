@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.google_cloud import PROJECT, GoogleCloud
+from harness.google_cloud import NUMBER, PROJECT, GoogleCloud
 from harness.google_cloud.resources import created
 
 SERVICE = "my-reflex-app"
@@ -22,6 +22,7 @@ def step(
     region = config["substitutions"]["_REGION"]
     cloud.resources.setdefault(f"projects/{PROJECT}/locations/global/builds/{build}", {"createTime": created()})
     values = {"PROJECT_ID": PROJECT, "REGION": region, "SERVICE": SERVICE, "IMAGE": "image", "BUILD_ID": build}
+    values |= {"PROJECT_NUMBER": NUMBER}
     return cloud.run("bash", f"deploy/build/{name}", cwd=project, account=BUILD, **(values | more))
 
 
