@@ -420,11 +420,12 @@ def test_cpu_between_requests_and_the_older_environment_are_answers(cloud, ready
     assert notes["run.googleapis.com/execution-environment"] == "gen1"
 
 
-class TestIdentityAwareProxy:
-    ANSWERS = {"public": False, "iap": True}
+WITH_PROXY = {"public": False, "iap": True}
 
+
+class TestIdentityAwareProxy:
     def test_people_sign_in_and_the_trial_passes_with_a_token_of_its_account(self, cloud, ready):
-        made = ready(self.ANSWERS)
+        made = ready(WITH_PROXY)
         candidate(cloud, made)
         notes = cloud.service(SERVICE)["metadata"]["annotations"]
         assert notes["run.googleapis.com/iap-enabled"].lower() == "true"
@@ -444,7 +445,7 @@ class TestIdentityAwareProxy:
 
     def test_a_set_up_from_before_the_answer_is_named(self, cloud, project, set_up):
         set_up(cloud, {"public": False})
-        done = step(cloud, project(self.ANSWERS), "candidate", PATIENCE="0")
+        done = step(cloud, project(WITH_PROXY), "candidate", PATIENCE="0")
         assert done.returncode == 1
         assert "run deploy/setup again" in done.stdout
         assert cloud.changes() == []
