@@ -46,7 +46,7 @@ class TestSetUp:
     def test_twice_with_its_cost_first(self, cloud, postgres, render, tmp_path):
         project = shutil.copytree(render(ANSWERS), tmp_path / "project")
         said = set_up(cloud, project)
-        assert said.index("Cloud SQL: db-f1-micro x 730 hours") < said.index("+ gcloud services enable")
+        assert said.index("idle: 9 USD a month, of which the database 9") < said.index("+ gcloud services enable")
         assert cloud.resources[INSTANCE]["settings"]["deletionProtectionEnabled"] is True
         assert cloud.members(f"projects/{PROJECT}", "roles/cloudsql.client") == [RUNTIME]
         assert postgres.sql("SELECT datname FROM pg_database WHERE datname = 'app'") == "app"
