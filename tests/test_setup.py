@@ -158,7 +158,7 @@ def test_a_network_that_cloud_run_still_holds_is_removed_later(cloud, made, set_
 def test_the_accounts_may_do_what_they_must_and_no_more(cloud, made):
     setup(cloud, made)
     project = {binding["role"]: binding["members"] for binding in cloud.policies[f"projects/{PROJECT}"]["bindings"]}
-    roles = ("roles/logging.logWriter", "roles/run.admin", "roles/cloudbuild.builds.viewer")
+    roles = ("roles/logging.logWriter", "roles/run.admin", "roles/cloudbuild.builds.viewer", "roles/logging.viewer")
     assert project == {"roles/owner": [PERSON]} | {role: [f"serviceAccount:{BUILD}"] for role in roles}
     assert cloud.members(f"{ACCOUNTS}/{RUNTIME}", "roles/iam.serviceAccountUser") == [f"serviceAccount:{BUILD}"]
     itself = cloud.policies[f"{ACCOUNTS}/{BUILD}"]["bindings"]
@@ -353,6 +353,38 @@ def test_a_project_that_is_not_there_is_told_before_anything_is_made(cloud, made
     assert cloud.changes() == []
 
 
+@pytest.mark.parametrize(
+    ("answers", "constraint", "says"),
+    [
+        ({}, "iam.disableServiceAccountCreation", "forbids new service accounts"),
+        ({}, "run.managed.requireInvokerIam", "copier update --data public=false"),
+        ({"database": "postgres"}, "sql.restrictPublicIp", "forbids a Cloud SQL instance with a public address"),
+    ],
+    ids=str,
+)
+def test_an_organization_in_which_it_cannot_work_is_named_before_anything_is_made(
+    answers, constraint, says, cloud, project
+):
+    cloud.enabled.add("orgpolicy.googleapis.com")
+    cloud.constraints.add(constraint)
+    done = cloud.run("deploy/setup", "--yes", cwd=project(answers))
+    assert done.returncode == 1
+    assert f"the organization policy {constraint}" in done.stdout
+    assert says in done.stdout
+    assert cloud.changes() == []
+
+
+def test_rules_for_images_and_files_that_the_owner_has_changed_stay(cloud, made):
+    setup(cloud, made)
+    images = f"projects/{PROJECT}/locations/us-central1/repositories/{SERVICE}"
+    mine = {"mine": {"id": "mine", "action": "KEEP", "mostRecentVersions": {"keepCount": 99}}}
+    cloud.resources[images]["cleanupPolicies"] = mine
+    cloud.resources[f"b/{BUCKET}"]["lifecycle"] = {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 99}}]}
+    before = memory(cloud)
+    setup(cloud, made)
+    assert memory(cloud) == before
+
+
 def test_an_origin_elsewhere_is_an_error_that_says_what_to_do(cloud, made):
     must_run("git", "remote", "set-url", "origin", "https://example.com/me/app.git", cwd=made)
     done = cloud.run("deploy/setup", "--yes", "--trigger", cwd=made)
@@ -418,6 +450,20 @@ class TestCheck:
         cloud.constraints.add("run.managed.requireInvokerIam")
         found = missing(cloud.run("deploy/check", cwd=made))
         assert any("the organization forbids public services" in what for what in found)
+
+    def test_a_teammate_learns_which_command_is_not_for_them_and_by_which_role(self, cloud, made, set_up):
+        set_up(cloud, REDIS)
+        cloud.policies[f"projects/{PROJECT}"]["bindings"][0]["members"] = ["user:boss@example.com"]
+        grants = cloud.policies[f"projects/{PROJECT}"]["bindings"]
+        grants += [{"role": role, "members": [PERSON]} for role in ("roles/viewer", "roles/run.developer")]
+        done = cloud.run("deploy/check", cwd=made)
+        assert "ok       you may move traffic (deploy/back)" in done.stdout
+        assert "you may change the set-up" not in done.stdout
+        fixes = {what: fix.rpartition("=")[2] for what, fix in missing(done).items() if what.startswith("you may not")}
+        assert fixes == {
+            "you may not deploy (deploy/now) (cloudbuild.builds.create)": "roles/cloudbuild.builds.editor",
+            "you may not upload the folder (deploy/now) (storage.objects.create)": "roles/storage.objectUser",
+        }
 
     def test_somebody_who_may_see_nothing_is_told_so(self, cloud, made):
         cloud.policies[f"projects/{PROJECT}"] = {"bindings": []}

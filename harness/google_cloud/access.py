@@ -45,6 +45,14 @@ ROLES = {
     "roles/run.admin": Role(
         f"{PAGES}/run", (r"run\..*", r"resourcemanager\.projects\.get", r"serviceusage\.services\.get")
     ),
+    "roles/run.developer": Role(
+        f"{PAGES}/run",
+        (r"run\.(services|revisions|jobs|executions)\.(?!setIamPolicy).*", r"resourcemanager\.projects\.get"),
+    ),
+    "roles/run.viewer": Role(
+        f"{PAGES}/run", (r"run\.(services|revisions|jobs)\.(get|list|getIamPolicy)", r"resourcemanager\.projects\.get")
+    ),
+    "roles/viewer": Role(f"{PAGES}/basic-roles", (r".*\.(get|list|getIamPolicy)",)),
     "roles/run.invoker": Role(f"{PAGES}/run", (r"run\.routes\.invoke",)),
     "roles/cloudbuild.builds.viewer": Role(f"{PAGES}/cloudbuild", (r"cloudbuild\.builds\.(get|list)",)),
     "roles/cloudbuild.builds.editor": Role(

@@ -40,6 +40,8 @@ def permission(call: Call, path: str, verb: str | None) -> tuple[str, str]:
         return "logging.logEntries.list", f"projects/{PROJECT}"
     if call.api == "orgpolicy":
         return "orgpolicy.policy.get", f"projects/{PROJECT}"
+    if verb == "testIamPermissions":
+        return "resourcemanager.projects.get", f"projects/{PROJECT}"
     if verb == "generateServiceIdentity":
         return "serviceusage.services.enable", f"projects/{PROJECT}"
     if call.api == "iamcredentials":
@@ -61,6 +63,7 @@ def respond(cloud: GoogleCloud, call: Call, path: str, verb: str | None) -> Reso
     special = [
         (verb in {"getIamPolicy", "setIamPolicy"}, policy),
         (verb == "generateServiceIdentity", create_agent),
+        (verb == "testIamPermissions", may),
         (call.api == "serviceusage", enable),
         (call.api == "secretmanager" and ("/versions/" in path or verb == "addVersion"), secret_version),
         (call.api == "iamcredentials", impersonate),
@@ -119,6 +122,11 @@ def organization_policy(cloud: GoogleCloud, _: Call, path: str) -> Resource:
     """Return whether a constraint of the organization holds."""
     name = path.rpartition("/policies/")[2]
     return {"name": path, "spec": {"rules": [{"enforce": name in cloud.constraints}]}}
+
+
+def may(cloud: GoogleCloud, call: Call, path: str) -> Resource:
+    """Return which of some permissions the caller has: https://cloud.google.com/iam/docs/testing-permissions."""
+    return {"permissions": [each for each in call.body["permissions"] if cloud.may(call.caller, each, path)]}
 
 
 def create_agent(cloud: GoogleCloud, _: Call, path: str) -> Resource:

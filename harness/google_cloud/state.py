@@ -112,5 +112,5 @@ class State:
 
     def changes(self) -> list[Call]:
         """List the requests that change something."""
-        reads = (":getIamPolicy", "/token", "entries:list", ":signJwt")
+        reads = (":getIamPolicy", "/token", "entries:list", ":signJwt", ":testIamPermissions")
         return [call for call in self.calls if call.method != "GET" and not call.path.endswith(reads)]
