@@ -212,3 +212,69 @@ class TestLogs:
 
     def test_no_lines_are_said(self, cloud, deployed):
         assert "No lines in the last 1h." in cloud.run("deploy/logs", cwd=deployed).stdout
+
+
+class TestDomain:
+    DOMAIN = "app.example.com"
+
+    def ask(self, cloud, made, *options, answers=True):
+        """Run the command where the new address answers or not, as it would on the internet."""
+        folder = cloud.folder / "bin"
+        folder.mkdir(parents=True, exist_ok=True)
+        curl = folder / "curl"
+        curl.write_text(f'#!/bin/sh\necho "$*" >>{folder}/asked\nexit {0 if answers else 22}\n')
+        curl.chmod(0o755)
+        path = f"{folder}:{cloud.environment()['PATH']}"
+        return cloud.run("deploy/domain", *options, self.DOMAIN, cwd=made, PATH=path, **FOREIGN_PROPERTIES)
+
+    def test_from_a_domain_that_nobody_has_proved_to_an_address_that_answers(self, cloud, deployed):
+        before = len(cloud.changes())
+        done = self.ask(cloud, deployed)
+        assert done.returncode == 1
+        assert "gcloud domains verify example.com" in done.stdout
+        assert len(cloud.changes()) == before
+        cloud.verified_domains.add("example.com")
+        for _ in range(2):  # and again after an interruption
+            done = self.ask(cloud, deployed)
+            assert done.returncode == 1
+            assert f"  {self.DOMAIN}  CNAME  ghs.googlehosted.com." in done.stdout
+            assert "not ready: Unknown Waiting for the DNS records." in done.stdout
+        mapping = cloud.resources[f"namespaces/my-project-123/domainmappings/{self.DOMAIN}"]
+        assert mapping["spec"]["routeName"] == SERVICE
+        mapping["status"]["conditions"][1] |= {"status": "True", "message": ""}
+        done = self.ask(cloud, deployed, answers=False)
+        assert "does not answer yet" in done.stdout
+        done = self.ask(cloud, deployed, "--wait")
+        assert done.returncode == 0, done.stdout
+        assert f"Ready: https://{self.DOMAIN}" in done.stdout
+        assert f"--data deploy_url=https://{self.DOMAIN}" in done.stdout
+        assert cloud.run("deploy/teardown", "--yes", cwd=deployed).returncode == 0
+        assert not any("domainmappings" in path for path in cloud.resources)
+
+    def test_a_domain_of_another_service_stays_with_it(self, cloud, deployed):
+        cloud.verified_domains.add("example.com")
+        assert self.ask(cloud, deployed).returncode == 1
+        cloud.resources[f"namespaces/my-project-123/domainmappings/{self.DOMAIN}"]["spec"]["routeName"] = "other"
+        done = self.ask(cloud, deployed)
+        assert done.returncode == 1
+        assert "is mapped to the service other" in done.stdout
+
+    def test_a_look_that_fails_changes_nothing(self, cloud, deployed):
+        cloud.verified_domains.add("example.com")
+        cloud.failing.add(f"domainmappings/{self.DOMAIN}")
+        before = len(cloud.changes())
+        assert self.ask(cloud, deployed).returncode == 1
+        assert len(cloud.changes()) == before
+
+    def test_where_google_maps_no_domains_the_load_balancer_is_named(self, cloud, project):
+        done = self.ask(cloud, project({"region": "europe-west3"}))
+        assert done.returncode == 1
+        assert "Cloud Run does not map domains in europe-west3" in done.stdout
+        assert cloud.calls == []
+
+    @pytest.mark.parametrize("domain", ["https://app.example.com", "App.example.com", "localhost", "a b.com", ""])
+    def test_a_wrong_name_is_named(self, domain, cloud, ready):
+        done = cloud.run("deploy/domain", domain, cwd=ready())
+        assert done.returncode == 2
+        assert f"DOMAIN is '{domain}' and must be" in done.stdout
+        assert cloud.calls == []

@@ -4,7 +4,7 @@ import json
 import re
 import urllib.parse
 
-from harness.google_cloud import access, jobs, metadata, resources, services, sql
+from harness.google_cloud import access, domains, jobs, metadata, resources, services, sql
 from harness.google_cloud.access import NUMBER, PROJECT, RejectedError
 from harness.google_cloud.state import Call, Resource, State
 
@@ -13,7 +13,7 @@ ALWAYS_ENABLED = {"cloudresourcemanager", "cloudbilling", "logging", "serviceusa
 
 VERB = re.compile(r"(.*?)(?::([a-zA-Z]+))?")
 VERSIONS = ["compute/v1", "storage/v1", "upload/storage/v1", "sql/v1beta4", r"v\d\w*"]
-VERSIONS += [r"apis/serving\.knative\.dev/v1", r"apis/run\.googleapis\.com/v1"]
+VERSIONS += [r"apis/domains\.cloudrun\.com/v1", r"apis/serving\.knative\.dev/v1", r"apis/run\.googleapis\.com/v1"]
 PREFIX = re.compile(f"^/({'|'.join(VERSIONS)})/")
 
 
@@ -72,6 +72,8 @@ class Requests(State):
             self.require_visible(call, path)
         if call.api == "run" and path.startswith((jobs.JOBS, jobs.EXECUTIONS)):
             return jobs.respond(self, call, path, verb)
+        if call.api == "run" and path.startswith((domains.MAPPINGS, domains.VERIFIED)):
+            return domains.respond(self, call, path)
         if call.api == "run" and path.startswith("namespaces/"):
             return services.respond(self, call, path)
         if call.api == "sqladmin" and "operations/" not in path:

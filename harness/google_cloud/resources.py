@@ -23,7 +23,7 @@ PLAIN_NAMES = {"cloudbuild", "compute", "storage"}
 COLLECTIONS = {
     *("repositories", "serviceAccounts", "instances", "secrets", "triggers", "networks", "subnetworks", "b", "o"),
     *("workloadIdentityPools", "providers", "regions", "zones", "versions", "builds", "managedFolders", "services"),
-    *("revisions", "jobs", "executions", "databases", "users"),
+    *("revisions", "jobs", "executions", "databases", "users", "domainmappings", "authorizeddomains"),
 }
 DONE = {"name": "operations/operation-1", "done": True}
 COMPUTE = "http://compute.google.test/compute/v1"
@@ -36,14 +36,14 @@ def is_list(call: Call, path: str, verb: str | None) -> bool:
 
 def permission(call: Call, path: str, verb: str | None) -> tuple[str, str]:
     """Return which permission a request needs, and on what."""
-    if call.api == "logging":
-        return "logging.logEntries.list", f"projects/{PROJECT}"
-    if call.api == "orgpolicy":
-        return "orgpolicy.policy.get", f"projects/{PROJECT}"
-    if verb == "testIamPermissions":
-        return "resourcemanager.projects.get", f"projects/{PROJECT}"
-    if verb == "generateServiceIdentity":
-        return "serviceusage.services.enable", f"projects/{PROJECT}"
+    of_project = {
+        "logging": "logging.logEntries.list",
+        "orgpolicy": "orgpolicy.policy.get",
+        "testIamPermissions": "resourcemanager.projects.get",
+        "generateServiceIdentity": "serviceusage.services.enable",
+    }
+    if found := of_project.get(call.api) or of_project.get(verb or ""):
+        return found, f"projects/{PROJECT}"
     if call.api == "iamcredentials":
         kinds = {"generateAccessToken": "getAccessToken", "generateIdToken": "getOpenIdToken", "signJwt": "signJwt"}
         kind = kinds[verb]

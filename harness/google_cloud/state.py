@@ -55,6 +55,8 @@ class State:
     logs: dict[str, str] = field(default_factory=dict)
     #: The entries of the app's log, the oldest first, as Cloud Logging returns them.
     app_log: list[Resource] = field(default_factory=list)
+    #: The domains that the person has proved to own.
+    verified_domains: set[str] = field(default_factory=set)
     enabled: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
     outside_requests: list[str] = field(default_factory=list)
