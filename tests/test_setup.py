@@ -311,6 +311,40 @@ def test_a_secret_that_is_not_there_yet_is_named(cloud, made):
     assert "Missing in Secret Manager, and named in deploy/secrets.yaml: stripe-key" in setup(cloud, made)
 
 
+class TestAlerts:
+    OPTIONS = ("--alerts=me@example.com", "--budget=50")
+
+    @pytest.mark.parametrize(
+        "made", [{}, {"database": "postgres", "state_store": "redis"}], ids=["default", "everything"], indirect=True
+    )
+    def test_alerts_and_a_budget_are_made_once_and_removed(self, cloud, made):
+        names = ["no instance answers", "errors", "slow answers", "restarts", "memory is full"]
+        if (made / "production/migrate.py").exists():
+            names += ["the database is full", "Redis is full"]
+        for _ in range(2):
+            setup(cloud, made, *self.OPTIONS)
+            alerts = [item for path, item in cloud.resources.items() if "/alertPolicies/" in path]
+            assert [item["displayName"] for item in alerts] == [f"{SERVICE}: {name}" for name in names]
+            (channel,) = (path for path in cloud.resources if "/notificationChannels/" in path)
+            assert cloud.resources[channel]["labels"] == {"email_address": "me@example.com"}
+            assert all(item["notificationChannels"] == [channel] for item in alerts)
+            (budget,) = (item for path, item in cloud.resources.items() if "/budgets/" in path)
+            assert budget["amount"]["specifiedAmount"]["units"] == "50"
+            assert budget["budgetFilter"]["projects"] == [f"projects/{PROJECT}"]
+        filters = "".join(str(item["conditions"]) for item in alerts)
+        assert f'resource.labels.service_name="{SERVICE}"' in filters
+        done = cloud.run("deploy/teardown", "--yes", cwd=made)
+        assert done.returncode == 0, done.stdout
+        assert not any(kind in path for path in cloud.resources for kind in ("alert", "notification", "budgets"))
+
+    @pytest.mark.parametrize("option", ["--alerts", "--alerts=me", "--budget=much", "--budget="])
+    def test_a_wrong_value_is_named(self, option, cloud, made):
+        done = cloud.run("deploy/setup", "--yes", option, cwd=made)
+        assert done.returncode == 2
+        assert f"'{option}' must be an address or an amount" in done.stdout
+        assert cloud.calls == []
+
+
 @pytest.mark.parametrize("script", ["setup", "teardown"])
 class TestNothingIsDone:
     def test_by_a_dry_run(self, script, cloud, made):

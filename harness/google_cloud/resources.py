@@ -23,8 +23,20 @@ PLAIN_NAMES = {"cloudbuild", "compute", "storage"}
 COLLECTIONS = {
     *("repositories", "serviceAccounts", "instances", "secrets", "triggers", "networks", "subnetworks", "b", "o"),
     *("workloadIdentityPools", "providers", "regions", "zones", "versions", "builds", "managedFolders", "services"),
-    *("revisions", "jobs", "executions", "databases", "users", "domainmappings", "authorizeddomains"),
+    *(
+        "revisions",
+        "jobs",
+        "executions",
+        "databases",
+        "users",
+        "domainmappings",
+        "authorizeddomains",
+        *("alertPolicies", "notificationChannels", "budgets"),
+    ),
 }
+BILLING = "012345-6789AB-CDEF01"
+NUMBERED = {"alertPolicies", "notificationChannels", "budgets"}
+"""Collections in which Google chooses the names."""
 DONE = {"name": "operations/operation-1", "done": True}
 COMPUTE = "http://compute.google.test/compute/v1"
 
@@ -69,7 +81,10 @@ def respond(cloud: GoogleCloud, call: Call, path: str, verb: str | None) -> Reso
         (call.api == "iamcredentials", impersonate),
         (call.api == "logging", log_entries),
         (call.api == "orgpolicy", organization_policy),
-        (call.api == "cloudbilling", lambda *_: {"billingEnabled": True}),
+        (
+            call.api == "cloudbilling",
+            lambda *_: {"billingEnabled": True, "billingAccountName": f"billingAccounts/{BILLING}"},
+        ),
         (call.api == "storage" and call.query.get("alt") == "media", download),
         (verb == "undelete", undelete),
         (verb == "expandIpCidrRange", expand),
@@ -215,6 +230,11 @@ def create(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
         name = f"{body['accountId']}@{PROJECT}.iam.gserviceaccount.com"
         body = body["serviceAccount"] | {"email": name}
         cloud.hidden[f"{collection}/{name}"] = cloud.unseen
+    if collection.rpartition("/")[2] in NUMBERED:
+        path = f"{collection}/{len([each for each in cloud.resources if each.startswith(collection)]) + 1}"
+        check_alert(cloud, body)
+        cloud.resources[path] = body | {"name": path}
+        return cloud.resources[path]
     path = f"{collection}/{name}"
     if collection.endswith("/builds"):
         return build(cloud, call)
@@ -231,6 +251,25 @@ def create(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
     if "serviceAccounts" in collection or call.api in PLAIN_NAMES - {"compute"}:
         return cloud.resources[path]
     return operation(cloud, call, path)
+
+
+def check_alert(cloud: GoogleCloud, body: Resource) -> None:
+    """Check an alert against Cloud Monitoring's rules.
+
+    Raises:
+        RejectedError: If it breaks one.
+            https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies
+    """
+    for channel in body.get("notificationChannels", []):
+        if channel not in cloud.resources:
+            raise RejectedError(404, "NOT_FOUND", f"The notification channel {channel} does not exist.")
+    for condition in body.get("conditions", []):
+        if "conditionMatchedLog" in condition and "notificationRateLimit" not in body.get("alertStrategy", {}):
+            reason = "Field alert_strategy.notification_rate_limit is required for a log match condition."
+            raise RejectedError(400, "INVALID_ARGUMENT", reason)
+        threshold = condition.get("conditionThreshold", {})
+        if threshold and "resource.type" not in threshold["filter"]:
+            raise RejectedError(400, "INVALID_ARGUMENT", "The filter must restrict resource.type to one value.")
 
 
 def build(cloud: GoogleCloud, call: Call) -> Resource:

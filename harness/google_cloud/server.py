@@ -21,8 +21,17 @@ REFUSALS = CACHE / "refusals"
 """What was rejected in a test run, a line each, for the run's last lines."""
 
 APIS = [
-    *("artifactregistry", "cloudbilling", "cloudbuild", "cloudresourcemanager", "compute", "iam", "iamcredentials"),
-    *("logging", "orgpolicy", "redis", "run", "secretmanager", "serviceusage", "sql", "storage"),
+    *(
+        "artifactregistry",
+        "billingbudgets",
+        "cloudbilling",
+        "cloudbuild",
+        "cloudresourcemanager",
+        "compute",
+        "iam",
+        "iamcredentials",
+    ),
+    *("logging", "monitoring", "orgpolicy", "redis", "run", "secretmanager", "serviceusage", "sql", "storage"),
 ]
 
 FOREIGN_PROPERTIES = {
