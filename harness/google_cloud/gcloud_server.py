@@ -24,7 +24,12 @@ import gcloud  # noqa: E402 - it is in the folder that was added just now
 
 gcloud._fix_google_module()  # noqa: SLF001
 import googlecloudsdk.gcloud_main as main  # noqa: E402
+from googlecloudsdk.core import properties  # noqa: E402
 from googlecloudsdk.core.configurations import named_configs  # noqa: E402
+
+# gcloud 528 has this property for every API but this one.
+if not hasattr(properties.VALUES.api_endpoint_overrides, "billingbudgets"):
+    properties.VALUES.api_endpoint_overrides._Add("billingbudgets", command="gcloud billing")  # noqa: SLF001
 
 OWN = ("googlecloudsdk", "google.", "apitools", "requests", "urllib3")
 FRESH = [

@@ -184,7 +184,7 @@ def resource(cloud: GoogleCloud, call: Call, path: str) -> Resource:
         RejectedError: If there is no such thing, or there is one already.
     """
     if call.method == "POST":
-        return create(cloud, call, path)
+        return (number if path.rpartition("/")[2] in NUMBERED else create)(cloud, call, path)
     if call.method == "GET" and path.rpartition("/")[2] in COLLECTIONS:
         items = [item for name, item in cloud.resources.items() if name.rpartition("/")[0] == path]
         kind = {"serviceAccounts": "accounts"}.get(path.rpartition("/")[2], path.rpartition("/")[2])
@@ -230,11 +230,6 @@ def create(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
         name = f"{body['accountId']}@{PROJECT}.iam.gserviceaccount.com"
         body = body["serviceAccount"] | {"email": name}
         cloud.hidden[f"{collection}/{name}"] = cloud.unseen
-    if collection.rpartition("/")[2] in NUMBERED:
-        path = f"{collection}/{len([each for each in cloud.resources if each.startswith(collection)]) + 1}"
-        check_alert(cloud, body)
-        cloud.resources[path] = body | {"name": path}
-        return cloud.resources[path]
     path = f"{collection}/{name}"
     if collection.endswith("/builds"):
         return build(cloud, call)
@@ -253,13 +248,14 @@ def create(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
     return operation(cloud, call, path)
 
 
-def check_alert(cloud: GoogleCloud, body: Resource) -> None:
-    """Check an alert against Cloud Monitoring's rules.
+def number(cloud: GoogleCloud, call: Call, collection: str) -> Resource:
+    """Create a resource whose name Google chooses: an alert, an address to write to, a budget.
 
     Raises:
-        RejectedError: If it breaks one.
+        RejectedError: If it breaks a rule of Cloud Monitoring's.
             https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies
     """
+    body = call.body
     for channel in body.get("notificationChannels", []):
         if channel not in cloud.resources:
             raise RejectedError(404, "NOT_FOUND", f"The notification channel {channel} does not exist.")
@@ -270,6 +266,9 @@ def check_alert(cloud: GoogleCloud, body: Resource) -> None:
         threshold = condition.get("conditionThreshold", {})
         if threshold and "resource.type" not in threshold["filter"]:
             raise RejectedError(400, "INVALID_ARGUMENT", "The filter must restrict resource.type to one value.")
+    path = f"{collection}/{len([each for each in cloud.resources if each.startswith(collection)]) + 1}"
+    cloud.resources[path] = body | {"name": path}
+    return cloud.resources[path]
 
 
 def build(cloud: GoogleCloud, call: Call) -> Resource:
