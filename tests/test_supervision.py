@@ -59,7 +59,7 @@ def test_the_death_of_the_backend_ends_everything(server, startup, project):
         tab = wait(Tab.open(app.ready().port))
         with fault("the backend dies", server, startup, app, "the backend was killed"):
             os.kill(app.pids(BACKEND[server])[0], signal.SIGKILL)
-            assert app.ended(5) != 0
+            assert app.ended(15) != 0  # in some 2 s where the CPU is free
         assert "the backend was killed (SIGKILL)" in app.log
         until(lambda: app.members() == [], 2)
         assert tab  # it was open until now
@@ -85,7 +85,7 @@ def test_the_death_of_caddy_ends_everything(server, startup, project):
         app.ready()
         with fault("Caddy dies", server, startup, app, "Caddy was killed"):
             os.kill(app.pids("caddy run")[0], signal.SIGKILL)
-            assert app.ended(5) != 0
+            assert app.ended(15) != 0  # in some 2 s where the CPU is free
         assert "Caddy was killed" in app.log
         until(lambda: app.members() == [], 2)
 
@@ -406,7 +406,7 @@ def test_an_app_that_ends_its_process_ends_the_start_with_the_reason(end, worker
     with Served(made, REFLEX_REDIS_URL=redis_url) as app:
         many = f"overlap, {workers} worker{'s'[workers < 2 :]}"
         with fault(f"the app {what} while it is imported", server, many, app, f"{words}|a worker ended"):
-            assert app.ended(5) != 0
+            assert app.ended(15) != 0  # in some 2 s where the CPU is free
         assert re.search(words, app.log), app.log
         assert app.log.count("\n") < 400  # uvicorn tries again at once, and each crash says where it was
         until(lambda: app.members() == [], 2)
