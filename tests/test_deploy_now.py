@@ -50,10 +50,10 @@ def by_trigger(google, project):
     return subprocess.CompletedProcess([], code, stdout=google.log)
 
 
-def from_github(google, project, **claims):
-    """Run the workflow's step as on a runner: with GitHub's token for the repository, and no key."""
-    workflow = yaml.safe_load((project / ".github/workflows/deploy.yml").read_text())
-    (step,) = (step for step in workflow["jobs"]["deploy"]["steps"] if "run" in step)
+def from_github(google, project, workflow="deploy", given=None, **claims):
+    """Run a workflow's step as on a runner: with GitHub's token for the repository, and no key."""
+    jobs = yaml.safe_load((project / f".github/workflows/{workflow}.yml").read_text())["jobs"]
+    (step,) = (step for job in jobs.values() for step in job.get("steps", []) if "run" in step)
     # As long as an owner's, a repository's and a branch's names may make it.
     subject = f"repo:{'owner' * 7}/{'repository' * 10}:ref:refs/heads/main"
     claims = {"repository_id": "42", "ref": "refs/heads/main", "sub": subject} | claims
@@ -80,6 +80,7 @@ def from_github(google, project, **claims):
     del environment["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"]
     environment |= {"CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(credentials), "GITHUB_SHA": "c0ffee"}
     environment |= {"CLOUDSDK_CONFIG": str(google.folder / "config-github"), "PROJECT_ID": PROJECT}
+    environment |= given or {}
     return cloud_build.commands.run("bash", "-c", step["run"], cwd=project, **environment)
 
 
@@ -151,6 +152,68 @@ class TestGitHub:
         done = from_github(*prepared)
         assert done.returncode != 0
         assert any(word in done.stdout for word in says.split("|")) or "permission" in done.stdout.lower(), done.stdout
+
+
+class TestStaging:
+    """A Google Cloud project for staging: main is deployed to it, and each pull request beside main."""
+
+    @pytest.fixture
+    def staging(self, cloud, google):
+        running, project = google(KINDS[0])
+        (project / f"deploy/env.{PROJECT}.yaml").write_text('STAGE: "staging"\n')
+        (project / f"deploy/secrets.{PROJECT}.yaml").write_text("")
+        (project / "deploy/secrets.yaml").write_text("PAYMENT_KEY: a-secret-of-production\n")
+        done = cloud.run("deploy/setup", "--yes", "--github", "--previews", cwd=project, REPOSITORY_ID="42")
+        assert done.returncode == 0, done.stdout
+        assert f"gh variable set STAGING_GOOGLE_CLOUD_PROJECT --body {PROJECT}" in done.stdout
+        return running, project
+
+    def on_pull_request(self, staging, output, *, closed=False):
+        given = {"PREVIEW": "pr-12", "CLOSED": str(closed).lower(), "GITHUB_OUTPUT": str(output)}
+        claims = {"ref": "refs/pull/12/merge", "event_name": "pull_request"}
+        return from_github(*staging, workflow="staging", given=given, **claims)
+
+    def test_a_pull_request_has_an_address_until_it_is_closed(self, cloud, staging, tmp_path):
+        early = self.on_pull_request(staging, tmp_path / "early")
+        assert early.returncode != 0
+        assert "run deploy/now for this project first" in staging[0].log
+        done = from_github(*staging, workflow="staging", given={"PREVIEW": "", "CLOSED": "false"}, event_name="push")
+        assert done.returncode == 0, f"{done.stdout}\n{staging[0].log}"
+        before = cloud.traffic(SERVICE)
+        for _ in range(2):  # and again after another push to it
+            done = self.on_pull_request(staging, tmp_path / "output")
+            assert done.returncode == 0, f"{done.stdout}\n{staging[0].log}"
+            assert cloud.traffic(SERVICE) == before
+            assert list(cloud.tags(SERVICE)) == ["pr-12"]
+            address = cloud.service(SERVICE)["status"]["revisions"][cloud.tags(SERVICE)["pr-12"]]
+            assert (tmp_path / "output").read_text().splitlines()[-1] == f"address={address}"
+            assert get(f"{address}/")[0] == 200
+        names = {entry["name"] for entry in cloud.service(SERVICE)["spec"]["template"]["spec"]["containers"][0]["env"]}
+        assert "STAGE" in names
+        assert "PAYMENT_KEY" not in names
+        # A deployment of main leaves it.
+        assert from_github(*staging, workflow="staging", given={"PREVIEW": ""}).returncode == 0
+        assert list(cloud.tags(SERVICE)) == ["pr-12"]
+        for said in ("has no address any more", "There is no preview pr-12"):
+            done = self.on_pull_request(staging, tmp_path / "output", closed=True)
+            assert done.returncode == 0, done.stdout
+            assert said in done.stdout
+            assert cloud.tags(SERVICE) == {}
+
+    def test_production_gets_no_previews(self, cloud, project):
+        made = project()
+        for command in (("deploy/now", "--preview=pr-12"), ("deploy/setup", "--yes", "--github", "--previews")):
+            done = cloud.run(*command, cwd=made)
+            assert done.returncode == 2
+            assert f"the project {PROJECT} has no separate settings" in done.stdout
+        assert cloud.calls == []
+
+    @pytest.mark.parametrize("name", ["", "PR 12", "b0123abcd", "next", "p" * 40])
+    def test_a_wrong_name_is_named(self, name, cloud, project):
+        done = cloud.run("deploy/now", f"--preview={name}", cwd=project())
+        assert done.returncode == 2
+        assert f"the preview's name is '{name}'" in done.stdout
+        assert cloud.calls == []
 
 
 class TestFailures:

@@ -94,7 +94,7 @@ def test_workflows_of_a_project(project):
     made = project()
     must_run("git", "init", "-q", cwd=made)  # the linter finds the other workflows by the repository's root
     workflows = sorted((made / ".github/workflows").glob("*.yml"))
-    assert [path.name for path in workflows] == ["deploy.yml", "test.yml", "update.yml"]
+    assert [path.name for path in workflows] == ["deploy.yml", "staging.yml", "test.yml", "update.yml"]
     must_run("jactionlint", *workflows, cwd=made)
     must_run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows, cwd=made)
 
