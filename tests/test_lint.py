@@ -14,13 +14,17 @@ SHELL = {
     "production/supervise.sh": [],
     "production/environment.sh": [],
     **{f"scripts/{name}": [] for name in ("bootstrap", "build", "dev", "serve", "test", "lock", "ci", "audit")},
-    **{f"deploy/{name}": ["deploy/lib/common.sh"] for name in ("setup", "now", "check", "teardown")},
+    **{
+        f"deploy/{name}": ["deploy/lib/common.sh"]
+        for name in ("back", "check", "domain", "logs", "now", "setup", "teardown")
+    },
     **{
         f"deploy/build/{name}": ["deploy/lib/common.sh", "deploy/build/revision.sh"]
         for name in ("candidate", "traffic")
     },
-    "deploy/build/image": [],
+    "deploy/build/image": ["deploy/lib/common.sh"],
     "deploy/build/revision.sh": ["deploy/lib/common.sh"],
+    "deploy/lib/alerts.sh": [],
     "deploy/lib/common.sh": [],
 }
 SHELLCHECK = ["shellcheck", "--enable=all", "--exclude=SC2250,SC2310,SC2312", "--external-sources"]

@@ -122,7 +122,7 @@ def exchange(cloud: GoogleCloud, data: bytes) -> Answer:
 
 
 def holds(condition: str, claims: dict[str, Any]) -> bool:
-    """Evaluate a condition of the form that the set-up writes: claims that equal a text, or one of several in brackets."""
+    """Evaluate a condition of the form that the set-up writes: claims that equal a text, or one of some in brackets."""
 
     def equal(term: str) -> bool:
         found = re.fullmatch(r"assertion\.(\w+) == '([^']*)'", term)
