@@ -35,6 +35,16 @@ class Postgres:
             cwd=ANYWHERE,
         ).strip()
 
+    def dump(self) -> str:
+        """Write down all databases and users, as statements for another server."""
+        return must_run("pg_dumpall", f"--host={self.sockets}", "--username=postgres", cwd=ANYWHERE)
+
+    def load(self, statements: str) -> None:
+        """Become a copy of the server that was written down."""
+        file = self.folder / "dump.sql"
+        file.write_text(statements)
+        must_run("psql", "--quiet", f"--host={self.sockets}", "--username=postgres", f"--file={file}", cwd=ANYWHERE)
+
     def url(self, database: str = "postgres") -> str:
         """Give its address, for the administrator."""
         return f"postgresql+psycopg://postgres@/{database}?host={self.sockets}&connect_timeout=5"

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from harness.commands import must_run
 from harness.engine import built
-from harness.google_cloud import PROJECT
+from harness.google_cloud import PROJECT, steps
 from harness.history import commit
 from harness.postgres_server import postgres_server
 from harness.serving import get
@@ -111,6 +111,86 @@ class TestTearDown:
         assert not {INSTANCE, URL} & cloud.resources.keys()
         assert cloud.backups == [f"{SERVICE}-db"]
         assert "backup" in done.stdout
+
+
+class TestRestore:
+    TIME = "2026-01-31T15:04:05Z"
+    COPY = f"{SERVICE}-db-20260131150405"
+
+    @pytest.fixture
+    def lost(self, cloud, postgres, project):
+        """Have a database that was emptied by mistake, and Google's memory of it as it was before."""
+        made = project(ANSWERS)
+        set_up(cloud, made)
+        postgres.sql("CREATE TABLE note (text text); GRANT ALL ON note TO app", "app")
+        postgres.sql("INSERT INTO note VALUES ('kept')", "app")
+        past = {self.TIME.replace("Z", ""): postgres.dump()}
+        postgres.sql("DELETE FROM note", "app")
+        with postgres_server() as other:
+
+            def copy_of(moment):
+                other.load(past[moment[:19]])
+                return other
+
+            cloud.copy_of = copy_of
+            yield made
+
+    def test_the_next_deployment_has_the_data_as_it_was_and_the_present_database_is_left_alone(
+        self, cloud, postgres, lost
+    ):
+        listed = cloud.run("deploy/restore", cwd=lost)
+        assert listed.returncode == 0, listed.stdout
+        assert "SUCCESSFUL" in listed.stdout
+        before = copy.deepcopy((cloud.resources[INSTANCE], cloud.resources[URL]))
+        done = cloud.run("deploy/restore", "--yes", self.TIME, cwd=lost)
+        assert done.returncode == 0, done.stdout
+        assert (cloud.resources[INSTANCE], cloud.resources[URL]) == before
+        assert (lost / f"deploy/database.{PROJECT}").read_text() == f"{self.COPY}\n"
+        started = []
+        cloud.start = lambda description: started.append(description) or "http://localhost:1"
+        steps.deploy(cloud, lost)
+        (description,) = started
+        (url,) = (entry["value"] for entry in description["env"] if entry["name"] == "REFLEX_DB_URL")
+        (place, folder) = next(iter(description["sockets"].items()))
+        assert place.endswith(f":{self.COPY}")
+        assert f"host={place}&" in url
+        password = url.partition("app:")[2].partition("@")[0]
+        found = must_run(
+            *("psql", "--tuples-only", "--no-align", "--command=SELECT text FROM note"),
+            f"postgresql://app:{password}@/app?host={folder}",
+            cwd=lost,
+        )
+        assert found.strip() == "kept"
+        assert postgres.sql("SELECT count(*) FROM note", "app") == "0"
+        for said in (f"{self.COPY} is the app's database already", "Usage: deploy/restore"):
+            option = "--help" if "Usage" in said else self.TIME
+            again = cloud.run("deploy/restore", "--yes", option, cwd=lost)
+            assert again.returncode == 0, again.stdout
+            assert said in again.stdout
+
+    def test_one_that_breaks_off_at_each_command_goes_on(self, cloud, lost):
+        changed, cuts = len(cloud.changes()), 0
+
+        def cut_off(google, _):
+            google.broken = True
+
+        cloud.after = cut_off
+        while cloud.run("deploy/restore", "--yes", self.TIME, cwd=lost).returncode != 0:
+            assert len(cloud.changes()) > changed, "it ended by itself"
+            cloud.broken, changed = False, len(cloud.changes())
+            cuts += 1
+            assert cuts < 12
+            # A grant that exists already is written again: the last ones are let through.
+            cloud.after = cut_off if cuts < 3 else None
+        assert len(cloud.resources[f"projects/{PROJECT}/secrets/{self.COPY}-url"]["versions"]) == 1
+
+    @pytest.mark.parametrize("moment", ["yesterday", "2026-01-31", "2999-01-01T00:00:00Z"])
+    def test_a_moment_that_is_none_is_named(self, moment, cloud, lost):
+        before = len(cloud.changes())
+        done = cloud.run("deploy/restore", "--yes", moment, cwd=lost)
+        assert done.returncode == 2
+        assert f"TIME is '{moment}'" in done.stdout
+        assert len(cloud.changes()) == before
 
 
 def add_note(page, url, text):

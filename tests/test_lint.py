@@ -16,7 +16,7 @@ SHELL = {
     **{f"scripts/{name}": [] for name in ("bootstrap", "build", "dev", "serve", "test", "lock", "ci", "audit")},
     **{
         f"deploy/{name}": ["deploy/lib/common.sh"]
-        for name in ("back", "check", "domain", "logs", "now", "setup", "teardown")
+        for name in ("back", "check", "domain", "logs", "now", "restore", "setup", "teardown")
     },
     **{
         f"deploy/build/{name}": ["deploy/lib/common.sh", "deploy/build/revision.sh"]

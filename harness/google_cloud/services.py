@@ -196,7 +196,7 @@ def described(cloud: GoogleCloud, spec: Resource, notes: Resource) -> Resource:
         instance = f"projects/{PROJECT}/instances/{connection.rpartition(':')[2]}"
         may = cloud.may(member, "cloudsql.instances.connect", instance)
         if cloud.postgres and instance in cloud.resources and may:
-            container["sockets"][f"/cloudsql/{connection}"] = str(cloud.postgres.sockets)
+            container["sockets"][f"/cloudsql/{connection}"] = str(cloud.copies.get(instance, cloud.postgres).sockets)
     return container
 
 

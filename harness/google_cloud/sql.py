@@ -18,7 +18,11 @@ DONE = {"kind": "sql#operation", "name": "operation-1", "status": "DONE"}
 
 def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     """Create, read, list, change or delete an instance, a database or a user."""
+    if path.endswith("/clone"):
+        return clone(cloud, call, path.removesuffix("/clone"))
     parts = path.split("/")
+    if parts[-1] == "backupRuns":
+        return {"items": [{"id": "1", "windowStartTime": "2026-01-30T03:00:00Z", "status": "SUCCESSFUL"}]}
     kind = parts[4] if len(parts) > 4 else "instances"  # noqa: PLR2004 - projects/P/instances/I/databases
     if kind == "users":
         return users(cloud, call, path)
@@ -37,6 +41,28 @@ def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
         delete(cloud, call, path)
         return DONE | {"operationType": "DELETE", "targetProject": PROJECT}
     return cloud.resources[path]
+
+
+def clone(cloud: GoogleCloud, call: Call, source: str) -> Resource:
+    """Make an instance that has what another had at some moment, with its users.
+
+    Raises:
+        RejectedError: If the log of writes is not kept. https://cloud.google.com/sql/docs/postgres/backup-recovery/pitr
+    """
+    wanted = call.body["cloneContext"]
+    settings = cloud.resources[source]["settings"]
+    if "pointInTime" in wanted and not settings["backupConfiguration"].get("pointInTimeRecoveryEnabled"):
+        raise RejectedError(400, "INVALID_ARGUMENT", "Point-in-time recovery is not enabled for the source instance.")
+    name = wanted["destinationInstanceName"]
+    path = f"{source.rpartition('/')[0]}/{name}"
+    if path in cloud.resources:
+        raise RejectedError(409, "ALREADY_EXISTS", f"The Cloud SQL instance already exists: {name}.")
+    region = cloud.resources[source]["region"]
+    named = {"name": name, "connectionName": f"{PROJECT}:{region}:{name}"}
+    cloud.resources[path] = cloud.resources[source] | named
+    if cloud.copy_of:
+        cloud.copies[path] = cloud.copy_of(wanted["pointInTime"])
+    return DONE | {"operationType": "CLONE", "targetProject": PROJECT, "targetId": name}
 
 
 def create(cloud: GoogleCloud, call: Call, collection: str, kind: str) -> Resource:

@@ -46,6 +46,9 @@ class State:
     task: Task = lambda _: (0, "")
     #: What Cloud SQL's databases are made in; None where no app uses them.
     postgres: Postgres | None = None
+    #: What makes a database as it was at some moment, and those that were made, by their instances.
+    copy_of: Callable[[str], Postgres] | None = None
+    copies: dict[str, Postgres] = field(default_factory=dict)
     #: The names of instances that cannot be used again yet, and the backups that deleted ones have left.
     hidden_names: set[str] = field(default_factory=set)
     backups: list[str] = field(default_factory=list)
