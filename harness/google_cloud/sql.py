@@ -18,14 +18,10 @@ DONE = {"kind": "sql#operation", "name": "operation-1", "status": "DONE"}
 
 def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     """Create, read, list, change or delete an instance, a database or a user."""
-    if path.endswith("/clone"):
-        return clone(cloud, call, path.removesuffix("/clone"))
     parts = path.split("/")
-    if parts[-1] == "backupRuns":
-        return {"items": [{"id": "1", "windowStartTime": "2026-01-30T03:00:00Z", "status": "SUCCESSFUL"}]}
     kind = parts[4] if len(parts) > 4 else "instances"  # noqa: PLR2004 - projects/P/instances/I/databases
-    if kind == "users":
-        return users(cloud, call, path)
+    if handler := {"users": users, "clone": clone, "backupRuns": backups}.get(kind):
+        return handler(cloud, call, path)
     if call.method == "POST":
         return create(cloud, call, path, kind)
     if call.method == "GET" and parts[-1] in {"instances", "databases"}:
@@ -43,12 +39,18 @@ def respond(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     return cloud.resources[path]
 
 
-def clone(cloud: GoogleCloud, call: Call, source: str) -> Resource:
+def backups(*_: object) -> Resource:
+    """List the backup of the last night."""
+    return {"items": [{"id": "1", "windowStartTime": "2026-01-30T03:00:00Z", "status": "SUCCESSFUL"}]}
+
+
+def clone(cloud: GoogleCloud, call: Call, path: str) -> Resource:
     """Make an instance that has what another had at some moment, with its users.
 
     Raises:
         RejectedError: If the log of writes is not kept. https://cloud.google.com/sql/docs/postgres/backup-recovery/pitr
     """
+    source = path.removesuffix("/clone")
     wanted = call.body["cloneContext"]
     settings = cloud.resources[source]["settings"]
     if "pointInTime" in wanted and not settings["backupConfiguration"].get("pointInTimeRecoveryEnabled"):
