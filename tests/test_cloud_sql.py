@@ -5,6 +5,7 @@ stand-in: Google's API.
 """
 
 import copy
+import json
 import shutil
 
 import pytest
@@ -87,6 +88,32 @@ class TestSetUp:
         cloud.after, cloud.broken = None, False
         set_up(cloud, project)
         assert len(cloud.resources[URL]["versions"]) == 1
+
+    def test_without_a_public_address_where_the_organization_forbids_one(self, cloud, project):
+        made = project(ANSWERS | {"database_network": "private"})
+        cloud.enabled.add("orgpolicy.googleapis.com")
+        cloud.constraints.add("sql.restrictPublicIp")
+        for _ in range(2):
+            set_up(cloud, made)
+        network = f"projects/{PROJECT}/global/networks/{SERVICE}"
+        addresses = cloud.resources[INSTANCE]["settings"]["ipConfiguration"]
+        assert (addresses["ipv4Enabled"], addresses["privateNetwork"]) == (False, network)
+        assert [item["network"] for item in cloud.peerings] == [network]
+        steps.deploy(cloud, made)
+        notes = cloud.service(SERVICE)["spec"]["template"]["metadata"]["annotations"]
+        assert json.loads(notes["run.googleapis.com/network-interfaces"]) == [
+            {"network": SERVICE, "subnetwork": SERVICE}
+        ]
+        job = cloud.resources[f"namespaces/{PROJECT}/jobs/{SERVICE}-migrate"]
+        assert f'"network":"{SERVICE}"' in json.dumps(job).replace("\\", "").replace(": ", ":")
+        # The network stays as long as the database does.
+        done = cloud.run("deploy/teardown", "--yes", cwd=made)
+        assert done.returncode == 0, done.stdout
+        assert network in cloud.resources
+        done = cloud.run("deploy/teardown", "--yes", f"--database={SERVICE}-db", cwd=made)
+        assert done.returncode == 0, done.stdout
+        assert not any("network" in path or "addresses" in path for path in cloud.resources)
+        assert cloud.peerings == []
 
     def test_a_dry_run_changes_nothing(self, cloud, render, tmp_path):
         project = shutil.copytree(render(ANSWERS), tmp_path / "project")

@@ -34,6 +34,7 @@ EDGES: list[Answers] = [
     {"database": "sqlite"},
     {"uploads": "bucket", "state_store": "redis", "max_instances": 4},
     {"database": "postgres", "server": "granian"},
+    {"database": "postgres", "database_network": "private", "database_availability": "regional"},
     {"database": "postgres", "state_store": "redis", "max_instances": 20, "workers": 4},
 ]
 
@@ -96,6 +97,9 @@ WRONG: list[tuple[str, Answers, str]] = [
     ("billing", {"billing": "monthly"}, ""),
     ("execution_environment", {"execution_environment": "gen3"}, ""),
     ("execution_environment", {"execution_environment": "gen1", "uploads": "bucket"}, "gen2"),
+    ("redis_tier", {"redis_tier": "premium", "state_store": "redis"}, ""),
+    ("database_availability", {"database_availability": "always", "database": "postgres"}, ""),
+    ("database_network", {"database_network": "vpc", "database": "postgres"}, ""),
     ("region", {"region": "mars-north1"}, ""),
     ("service_name", {"service_name": "My-App"}, "lower-case"),
     ("service_name", {"service_name": "app-"}, "hyphen"),

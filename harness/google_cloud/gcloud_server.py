@@ -27,9 +27,10 @@ import googlecloudsdk.gcloud_main as main  # noqa: E402
 from googlecloudsdk.core import properties  # noqa: E402
 from googlecloudsdk.core.configurations import named_configs  # noqa: E402
 
-# gcloud 528 has this property for every API but this one.
-if not hasattr(properties.VALUES.api_endpoint_overrides, "billingbudgets"):
-    properties.VALUES.api_endpoint_overrides._Add("billingbudgets", command="gcloud billing")  # noqa: SLF001
+# gcloud 528 has such a property for every API but these.
+for api in ("billingbudgets", "servicenetworking"):
+    if not hasattr(properties.VALUES.api_endpoint_overrides, api):
+        properties.VALUES.api_endpoint_overrides._Add(api, command="gcloud services")  # noqa: SLF001
 
 OWN = ("googlecloudsdk", "google.", "apitools", "requests", "urllib3")
 FRESH = [

@@ -4,7 +4,7 @@ import json
 import re
 import urllib.parse
 
-from harness.google_cloud import access, domains, jobs, metadata, resources, services, sql
+from harness.google_cloud import access, domains, jobs, metadata, peering, resources, services, sql
 from harness.google_cloud.access import NUMBER, PROJECT, RejectedError
 from harness.google_cloud.state import Call, Resource, State
 
@@ -70,6 +70,8 @@ class Requests(State):
             self.require_api(call.api)
             self.require(call.caller, *resources.permission(call, path, verb))
             self.require_visible(call, path)
+        if call.api == "servicenetworking":
+            return peering.respond(self, call, path, verb)
         if call.api == "run" and path.startswith((jobs.JOBS, jobs.EXECUTIONS)):
             return jobs.respond(self, call, path, verb)
         if call.api == "run" and path.startswith((domains.MAPPINGS, domains.VERIFIED)):

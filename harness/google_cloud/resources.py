@@ -21,7 +21,18 @@ Resource = dict[str, Any]
 PLAIN_NAMES = {"cloudbuild", "compute", "storage"}
 """Those whose resources are not named by their whole path."""
 COLLECTIONS = {
-    *("repositories", "serviceAccounts", "instances", "secrets", "triggers", "networks", "subnetworks", "b", "o"),
+    *(
+        "addresses",
+        "repositories",
+        "serviceAccounts",
+        "instances",
+        "secrets",
+        "triggers",
+        "networks",
+        "subnetworks",
+        "b",
+        "o",
+    ),
     *("workloadIdentityPools", "providers", "regions", "zones", "versions", "builds", "managedFolders", "services"),
     *(
         "revisions",
@@ -51,6 +62,7 @@ def permission(call: Call, path: str, verb: str | None) -> tuple[str, str]:
     of_project = {
         "logging": "logging.logEntries.list",
         "orgpolicy": "orgpolicy.policy.get",
+        "servicenetworking": "servicenetworking.services.addPeering",
         "testIamPermissions": "resourcemanager.projects.get",
         "generateServiceIdentity": "serviceusage.services.enable",
     }

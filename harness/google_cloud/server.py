@@ -31,7 +31,18 @@ APIS = [
         "iam",
         "iamcredentials",
     ),
-    *("logging", "monitoring", "orgpolicy", "redis", "run", "secretmanager", "serviceusage", "sql", "storage"),
+    *(
+        "logging",
+        "monitoring",
+        "orgpolicy",
+        "redis",
+        "run",
+        "secretmanager",
+        "servicenetworking",
+        "serviceusage",
+        "sql",
+        "storage",
+    ),
 ]
 
 FOREIGN_PROPERTIES = {

@@ -72,10 +72,19 @@ def create(cloud: GoogleCloud, call: Call, collection: str, kind: str) -> Resour
 
     Raises:
         RejectedError: If there is one, or was one a short time ago: the name of an instance stays taken for a week.
-            https://cloud.google.com/sql/docs/postgres/delete-instance
+            https://cloud.google.com/sql/docs/postgres/delete-instance. If it has a public address where none may have
+            one, or a private one in a network that is not connected:
+            https://cloud.google.com/sql/docs/postgres/connection-org-policy
     """
     name = call.body["name"]
     path = f"{collection}/{name}"
+    addresses = call.body.get("settings", {}).get("ipConfiguration", {})
+    if kind == "instances" and "sql.restrictPublicIp" in cloud.constraints and addresses.get("ipv4Enabled", True):
+        reason = "Organization Policy check failure: the external IP of this instance violates the constraint"
+        raise RejectedError(400, "FAILED_PRECONDITION", f"{reason} constraints/sql.restrictPublicIp.")
+    if addresses.get("privateNetwork") and not cloud.peerings:
+        reason = "Failed to create subnetwork. Couldn't find free blocks in allocated IP ranges. Please allocate new"
+        raise RejectedError(400, "FAILED_PRECONDITION", f"{reason} ranges for this service provider.")
     if path in cloud.resources or path in cloud.hidden_names:
         reason = (
             f"The Cloud SQL {kind[:-1]} already exists. When you delete an instance, you can't reuse the name of the"

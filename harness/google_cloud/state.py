@@ -46,6 +46,8 @@ class State:
     task: Task = lambda _: (0, "")
     #: What Cloud SQL's databases are made in; None where no app uses them.
     postgres: Postgres | None = None
+    #: Google's networks that are connected to the project's, for Cloud SQL without a public address.
+    peerings: list[Resource] = field(default_factory=list)
     #: What makes a database as it was at some moment, and those that were made, by their instances.
     copy_of: Callable[[str], Postgres] | None = None
     copies: dict[str, Postgres] = field(default_factory=dict)
