@@ -70,6 +70,10 @@ class Requests(State):
             self.require_api(call.api)
             self.require(call.caller, *resources.permission(call, path, verb))
             self.require_visible(call, path)
+        return self.dispatch(call, path, verb)
+
+    def dispatch(self, call: Call, path: str, verb: str | None) -> Resource:
+        """Have the module answer whose resource a request is about."""
         if call.api == "servicenetworking":
             return peering.respond(self, call, path, verb)
         if call.api == "run" and path.startswith((jobs.JOBS, jobs.EXECUTIONS)):
