@@ -5,14 +5,18 @@ what Google rejects. The image is built once for each kind of project; tests/tes
 """
 
 import json
+import os
+import signal
 import subprocess
 
 import pytest
 import yaml
 
+from harness.commands import clean_environment
 from harness.engine import build, docker
 from harness.google_cloud import FOREIGN_PROPERTIES, NUMBER, PROJECT, metadata
 from harness.google_cloud import builds as cloud_build
+from harness.processes import until
 from harness.serving import get
 from tests.variants import name
 
@@ -255,6 +259,25 @@ class TestFailures:
         done = by_hand(running, project)
         assert done.returncode == 1
         assert says in running.log
+
+    def test_a_build_goes_on_when_the_command_is_interrupted(self, cloud, google, set_up):
+        running, project = google(KINDS[0])
+        set_up(cloud, KINDS[0])
+        command = subprocess.Popen(
+            ["deploy/now"],
+            cwd=project,
+            env=clean_environment(**cloud.environment()),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        until(lambda: any("/builds/" in path for path in cloud.resources), 60)
+        os.killpg(command.pid, signal.SIGINT)
+        assert command.wait(20) != 0
+        until(lambda: cloud.logs or running.failures, 120)
+        assert running.failures == []
+        assert len(cloud.traffic(SERVICE)) == 1, running.log
+        assert by_hand(running, project).returncode == 0
 
     def test_an_unknown_option_is_named(self, cloud, project):
         done = cloud.run("deploy/now", "--fast", cwd=project())

@@ -155,6 +155,27 @@ def test_a_network_that_cloud_run_still_holds_is_removed_later(cloud, made, set_
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("made", [{}], ids=name, indirect=True)
+def test_a_teardown_that_breaks_off_at_each_command_goes_on(cloud, made, set_up):
+    """Each run is cut off after the first thing that it removes, until one has nothing left to remove."""
+    set_up(cloud, {}, "--trigger")
+    cuts = 0
+
+    def cut_off(google, _):
+        google.broken = True
+
+    cloud.after = cut_off
+    while cloud.run("deploy/teardown", "--yes", cwd=made).returncode != 0:
+        assert cloud.broken, "it ended by itself"
+        cloud.broken = False
+        cuts += 1
+        assert cuts < 40
+    assert cuts >= 8
+    assert not any(SERVICE in path for path in cloud.resources)
+    assert not any(SERVICE in str(policy) for policy in cloud.policies.values())
+
+
 def test_the_accounts_may_do_what_they_must_and_no_more(cloud, made):
     setup(cloud, made)
     project = {binding["role"]: binding["members"] for binding in cloud.policies[f"projects/{PROJECT}"]["bindings"]}
