@@ -44,3 +44,19 @@ def test_the_readme_and_the_page_have_the_price_of_the_answers(answers, visitors
     assert float(stated[{0: 1, 100: 2, 10_000: 3}[visitors]]) == pytest.approx(dollars, abs=1)
     row = {0: "none", 100: "100", 10_000: "10,000"}[visitors]
     assert f"| {row} | {stated[{0: 1, 100: 2, 10_000: 3}[visitors]]} |" in (made / "docs/production.md").read_text()
+
+
+ROWS = {
+    "the defaults": {},
+    "`min_instances: 1`": {"min_instances": 1},
+    "`billing: instance`": {"billing": "instance"},
+    "`state_store: redis`": {"state_store": "redis"},
+    "`database: postgres`": {"database": "postgres"},
+    "both": {"state_store": "redis", "database": "postgres"},
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_table_of_prices_has_what_projects_say(row, render):
+    stated = re.search(WORDS, (render(ROWS[row]) / "README.md").read_text())
+    assert f"| {row} | {' | '.join(stated.groups())} |" in (ROOT / "docs/deploying.md").read_text()
