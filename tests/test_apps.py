@@ -333,6 +333,29 @@ def test_its_scripts_test_passes_what_a_deployment_requests(what, tmp_path):
             assert database.execute("SELECT count(*) FROM memo").fetchone() == (0,)
 
 
+ON_OLDER = [bookshop, api, page_states, login, data_files]
+TOGETHER = ["fastapi", "bcrypt", "humanize", "alembic", "sqlmodel"]
+"""What these apps ask for: all of them get all of it, so that a minor version needs one set of packages."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ON_OLDER, ids=lambda what: what.__name__)
+@pytest.mark.parametrize("version", ["0.8.0", "0.9.0"])
+def test_an_app_of_an_older_minor_is_what_reflex_itself_serves(version, what, browser, tmp_path):
+    plain = copy_of(what.__name__, tmp_path / "plain")
+    (plain / "requirements.txt").write_text("\n".join([f"reflex~={version}", *TOGETHER, ""]))
+    adopted = shutil.copytree(plain, tmp_path / "adopted")
+    adopt(adopted)
+    lock(adopted)
+    build(adopted, ".")
+    with run_by_reflex(plain, adopted / ".venv") as url:
+        theirs = visit(what, browser, url)
+    with Served(adopted) as served:
+        ours = visit(what, browser, served.ready().url)
+        assert "Traceback" not in served.log
+    assert ours == theirs
+
+
 @pytest.fixture
 def pages(shared_folder):
     """Build an adopted app's pages, once for all servers: they are the same."""

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from harness.caches import ROOT
 from tests.variants import name
 
+WORDS = r"about (\d+) US dollars a month idle, (\d+) with 100 visitors a day and (\d+) with 10,000"
 MONTH, DAY, VISIT = 30.4, 86400, 300
 
 #: Answers, the number of visitors, and the month's price as a sum of what Google's lists have.
@@ -38,9 +40,7 @@ CASES = [
 def test_the_readme_and_the_page_have_the_price_of_the_answers(answers, visitors, dollars, render):
     made = render(answers)
     readme = (made / "README.md").read_text()
-    stated = re.search(
-        r"about (\d+) US dollars a month idle, (\d+) with 100 visitors a day and (\d+) with 10,000", readme
-    )
+    stated = re.search(WORDS, readme)
     assert float(stated[{0: 1, 100: 2, 10_000: 3}[visitors]]) == pytest.approx(dollars, abs=1)
     row = {0: "none", 100: "100", 10_000: "10,000"}[visitors]
     assert f"| {row} | {stated[{0: 1, 100: 2, 10_000: 3}[visitors]]} |" in (made / "docs/production.md").read_text()
