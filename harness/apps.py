@@ -54,15 +54,18 @@ def lock(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def run_by_reflex(folder: Path, venv: Path, **more: str) -> Iterator[str]:
+def run_by_reflex(folder: Path, venv: Path, *, older: bool = False, **more: str) -> Iterator[str]:
     """Serve an app by `reflex run --env prod`, as its owner does, and give the address.
 
     Args:
         folder: The app, without anything of this template.
         venv: Where its packages are. They may include gunicorn, which Reflex would take; by itself it takes granian.
+        older: Whether it is a Reflex before 0.10, whose backend has another port than the pages.
         more: Environment variables.
     """
     port = free_port()
+    backend = free_port() if older else port
+    ports = ["--frontend-port", str(port)] + (["--backend-port", str(backend)] if older else [])
     environment = clean_environment(
         PATH=f"{venv / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         PYTHONPATH=str(folder / "src"),
@@ -74,7 +77,7 @@ def run_by_reflex(folder: Path, venv: Path, **more: str) -> Iterator[str]:
     log = folder / "reflex-run.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            ["reflex", "run", "--env", "prod", "--frontend-port", str(port)],
+            ["reflex", "run", "--env", "prod", *ports],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -83,7 +86,7 @@ def run_by_reflex(folder: Path, venv: Path, **more: str) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        until(lambda: tcp_ports.listens(port) or process.poll() is not None, 120)
+        until(lambda: all(map(tcp_ports.listens, (port, backend))) or process.poll() is not None, 120)
         assert process.poll() is None, log.read_text()
         yield f"http://localhost:{port}"
     finally:

@@ -348,7 +348,7 @@ def test_an_app_of_an_older_minor_is_what_reflex_itself_serves(version, what, br
     adopt(adopted)
     lock(adopted)
     build(adopted, ".")
-    with run_by_reflex(plain, adopted / ".venv") as url:
+    with run_by_reflex(plain, adopted / ".venv", older=True) as url:
         theirs = visit(what, browser, url)
     with Served(adopted) as served:
         ours = visit(what, browser, served.ready().url)
