@@ -60,7 +60,7 @@ def run_by_reflex(folder: Path, venv: Path, *, older: bool = False, **more: str)
     Args:
         folder: The app, without anything of this template.
         venv: Where its packages are. They may include gunicorn, which Reflex would take; by itself it takes granian.
-        older: Whether it is a Reflex before 0.10, whose backend has another port than the pages.
+        older: Whether it is a Reflex before 0.9, whose backend has another port than the pages.
         more: Environment variables.
     """
     port = free_port()
