@@ -147,18 +147,6 @@ class TestSecondDeployment:
         candidate(cloud, deployed, "33333333")
         assert cloud.tags(SERVICE) == {"b33333333": f"{SERVICE}-b33333333"}
 
-    def test_the_readmes_command_goes_back(self, cloud, deployed):
-        deploy(cloud, deployed, "22222222")
-        back = re.search(
-            r"^gcloud run services update-traffic .*$", (deployed / "README.md").read_text(), re.MULTILINE
-        )[0]
-        done = cloud.run(*back.replace("REVISION", f"{SERVICE}-b11111111").split(), cwd=deployed)
-        assert done.returncode == 0, done.stdout
-        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b11111111": 100}
-        # and the next deployment goes forward again
-        deploy(cloud, deployed, "55555555")
-        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b55555555": 100}
-
 
 class TestTwoBuildsAtOnce:
     @pytest.fixture

@@ -201,7 +201,8 @@ def test_a_file_that_moved_is_named_and_its_changes_are_kept(rendered, tmp_path)
     git(project, *remove[1:])
     commit(project, "Remove what moved")
     there = {path.name for path in (project / "deploy").iterdir()}
-    assert there == {"README.md", "build", "lib", "setup", "now", "check", "teardown", "env.yaml", "secrets.yaml"}
+    commands = {"back", "check", "domain", "logs", "now", "setup", "teardown"}
+    assert there == commands | {"README.md", "build", "lib", "env.yaml", "secrets.yaml"}
     must_copier("update", "--defaults", cwd=project)
     assert git(project, "status", "--porcelain") == "", "they stay removed"
 

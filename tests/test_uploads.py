@@ -30,11 +30,15 @@ def set_up(cloud, project):
 def test_the_bucket_is_private_and_stays_until_its_name_is_typed(cloud, render, tmp_path):
     project = shutil.copytree(render(ANSWERS), tmp_path / "project")
     said = set_up(cloud, project)
-    assert "Cloud Storage: GB of uploads" in said
+    assert "beyond that, GB of uploads and operations on them" in said
     settings = cloud.resources[BUCKET]["iamConfiguration"]
     assert settings["publicAccessPrevention"] == "enforced"
     assert settings["uniformBucketLevelAccess"]["enabled"] is True
-    assert cloud.resources[BUCKET]["lifecycle"]["rule"][0]["action"] == {"type": "AbortIncompleteMultipartUpload"}
+    rules = [(rule["action"]["type"], rule["condition"]) for rule in cloud.resources[BUCKET]["lifecycle"]["rule"]]
+    assert rules == [("AbortIncompleteMultipartUpload", {"age": 7}), ("Delete", {"daysSinceNoncurrentTime": 30})]
+    assert cloud.resources[BUCKET]["versioning"] == {"enabled": True}, (
+        "what visitors replace or delete stays for a while"
+    )
     assert cloud.members(BUCKET, "roles/storage.objectUser") == [RUNTIME]
     done = cloud.run("deploy/teardown", "--yes", cwd=project)
     assert done.returncode == 0, done.stdout

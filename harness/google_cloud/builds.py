@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from harness import commands, engine
-from harness.google_cloud import PROJECT, GoogleCloud
+from harness.google_cloud import NUMBER, PROJECT, GoogleCloud
 from harness.google_cloud.resources import created
 from harness.processes import until
 from harness.tcp_ports import free_port, listens
@@ -70,7 +70,12 @@ def resolve(file: Path, build_id: str, **given: str) -> dict[str, Any]:
     config = yaml.safe_load(file.read_text())
     # A build by hand has no commit: the values of what a trigger knows are empty.
     triggers = dict.fromkeys(["COMMIT_SHA", "SHORT_SHA", "REPO_NAME", "BRANCH_NAME", "TAG_NAME", "REF_NAME"], "")
-    values = triggers | {"PROJECT_ID": PROJECT, "BUILD_ID": build_id} | config.pop("substitutions") | given
+    values = (
+        triggers
+        | {"PROJECT_ID": PROJECT, "PROJECT_NUMBER": NUMBER, "BUILD_ID": build_id}
+        | config.pop("substitutions")
+        | given
+    )
     used: set[str] = set()
     resolved = substitute(config, values, used)
     if unused := {key for key in values if key.startswith("_")} - used:
