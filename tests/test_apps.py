@@ -334,8 +334,8 @@ def test_its_scripts_test_passes_what_a_deployment_requests(what, tmp_path):
 
 
 ON_OLDER = [
-    *(("0.8.0", what) for what in (bookshop, login, data_files, uploads, setters)),
-    *(("0.9.0", what) for what in (bookshop, login, api, page_states, uploads)),
+    *(("0.8.0", what) for what in (bookshop, login, data_files, setters, javascript)),
+    *(("0.9.0", what) for what in (login, api, page_states, uploads, javascript)),
 ]
 """Apps of older minor versions of Reflex, and what is clicked: what Reflex itself serves in them."""
 TOGETHER = ["fastapi", "bcrypt", "humanize", "alembic", "sqlmodel"]
@@ -346,7 +346,7 @@ TOGETHER = ["fastapi", "bcrypt", "humanize", "alembic", "sqlmodel"]
 @pytest.mark.parametrize(
     ("version", "what"), ON_OLDER, ids=lambda value: value if isinstance(value, str) else value.__name__
 )
-def test_an_app_of_an_older_minor_is_what_reflex_itself_serves(version, what, browser, tmp_path):
+def test_an_app_of_an_older_minor_is_what_that_reflex_serves(version, what, browser, tmp_path):
     plain = copy_of(what.__name__, tmp_path / "plain")
     (plain / "requirements.txt").write_text("\n".join([f"reflex~={version}", *TOGETHER, ""]))
     adopted = shutil.copytree(plain, tmp_path / "adopted")

@@ -38,7 +38,8 @@ def check(app: rx.App, web: Path) -> None:
     context = web / "utils" / "context.jsx"
     built = re.search(r'stateSchema = "(\w+)"', context.read_text()) if context.exists() else None
     if not built:
-        return  # an app without a state
+        list_pages(app, web)
+        return
     try:
         from reflex_base.registry import RegistrationContext
 
@@ -65,6 +66,28 @@ def check(app: rx.App, web: Path) -> None:
         " the app define its states by an environment variable, a file or the time?"
     )
     raise RuntimeError(msg)
+
+
+def list_pages(app: rx.App, web: Path) -> None:
+    """Have a worker evaluate each page that adds a state, a variable or an event: before 0.10 there is no checksum."""
+    listed = web / "backend" / "stateful_pages.json"
+    if app._state is None or not listed.exists():
+        return
+    needed = json.loads(listed.read_text())
+    for route in list(app._unevaluated_pages):
+        before = known(app._state)
+        app._compile_page(route, save_page=False)
+        if known(app._state) != before and route not in needed:
+            needed.append(route)
+    listed.write_text(json.dumps(needed))
+
+
+def known(state: type[rx.State]) -> dict[str, list[str]]:
+    """Return the names of the variables and events of a state and of all below it."""
+    names = {state.get_full_name(): sorted([*state.vars, *state.event_handlers])}
+    for substate in state.get_substates() if hasattr(state, "get_substates") else state.class_subclasses:
+        names |= known(substate)
+    return names
 
 
 def schema(app: rx.App) -> str:
