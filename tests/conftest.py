@@ -77,8 +77,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def results_of_apps(terminalreporter: pytest.TerminalReporter) -> Iterator[str]:
     """Say how many of the existing apps passed, and on how many servers those of older minor versions of Reflex."""
     kinds = {
-        r"it_is_what_reflex_itself_serves\[()": "Existing apps on the newest Reflex{}: {} of {} as under its `reflex run`",
-        r"is_what_that_reflex_serves\[([\w.]+)-": "Existing apps on Reflex ~={}: {} of {} as under its `reflex run`",
+        r"it_is_what_reflex_itself_serves\[()": "Apps on the newest Reflex{}: {} of {} as under its `reflex run`",
+        r"is_what_that_reflex_serves\[([\w.]+)-": "Apps on Reflex ~={}: {} of {} as under its `reflex run`",
         r"each_minor_version_of_reflex\[([\w.]+)-": "Reflex ~={}: {} of {} servers, clicked in Chromium",
     }
     outcomes = collections.defaultdict(list)

@@ -334,7 +334,7 @@ def test_its_scripts_test_passes_what_a_deployment_requests(what, tmp_path):
 
 
 ON_OLDER = [
-    *(("0.8.0", what) for what in (bookshop, login, data_files, setters, javascript)),
+    *(("0.8.0", what) for what in (bookshop, login, data_files, setters)),
     *(("0.9.0", what) for what in (login, api, page_states, uploads, javascript)),
 ]
 """Apps of older minor versions of Reflex, and what is clicked: what Reflex itself serves in them."""
