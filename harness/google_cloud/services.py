@@ -80,7 +80,10 @@ def deploy(cloud: GoogleCloud, call: Call, before: Resource | None) -> Resource:
                 "creationTimestamp": created(),
             },
             "spec": template["spec"],
-            "status": {"conditions": [{"type": "Ready"} | state], "imageDigest": ""},
+            "status": {
+                "conditions": [{"type": kind} | state for kind in ("Ready", "ContainerHealthy", "ContainerReady")],
+                "imageDigest": "",
+            },
         }
     elif known["spec"] != template["spec"]:
         raise RejectedError(409, "ABORTED", f"Revision named '{revision}' with different configuration already exists.")
