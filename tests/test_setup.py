@@ -354,6 +354,7 @@ class TestAlerts:
             assert budget["budgetFilter"]["projects"] == [f"projects/{PROJECT}"]
         filters = "".join(str(item["conditions"]) for item in alerts)
         assert f'resource.labels.service_name="{SERVICE}"' in filters
+        assert f"alerts by mail: {', '.join(names)}\n" in cloud.run("deploy/check", cwd=made).stdout
         done = cloud.run("deploy/teardown", "--yes", cwd=made)
         assert done.returncode == 0, done.stdout
         assert not any(kind in path for path in cloud.resources for kind in ("alert", "notification", "budgets"))
