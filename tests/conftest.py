@@ -1,7 +1,6 @@
 """What the tests share: rendered projects, Google Cloud projects, a Redis, a browser."""
 
 import collections
-import copy
 import hashlib
 import json
 import os
@@ -188,16 +187,28 @@ def google(cloud, project, redis_url, tmp_path) -> Iterator[Callable[[Answers], 
 
 
 @pytest.fixture(scope="session")
-def set_up(render, tmp_path_factory) -> Callable[..., str]:
+def remembered(shared_folder) -> Callable[..., object]:
+    """Compute something that JSON can hold once in a test run, in whichever process needs it first."""
+
+    def get(what: str, compute: Callable[[], object]) -> object:
+        kept = shared_folder / "remembered" / hashlib.sha256(what.encode()).hexdigest()[:16]
+        with only_once(kept) as needed:
+            if needed:
+                kept.write_text(json.dumps(compute()))
+        return json.loads(kept.read_text())
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def set_up(render, remembered, tmp_path_factory) -> Callable[..., str]:
     """Give a Google Cloud project what deploy/setup makes for some answers, which runs once for the same answers.
 
     The function returns what deploy/setup printed.
     """
-    known: dict[str, tuple] = {}
 
     def get(google: GoogleCloud, answers: Answers | None = None, *options: str) -> str:
-        key = json.dumps([answers or {}, options], sort_keys=True)
-        if key not in known:
+        def compute() -> list:
             folder = tmp_path_factory.mktemp("set_up")
             with GoogleCloud(folder) as first:
                 project = shutil.copytree(render(answers), folder / "project")
@@ -205,8 +216,11 @@ def set_up(render, tmp_path_factory) -> Callable[..., str]:
                 must_run("git", "remote", "add", "origin", "https://github.com/OWNER/REPOSITORY", cwd=project)
                 done = first.run("deploy/setup", "--yes", *options, cwd=project, REPOSITORY_ID="42")
                 assert done.returncode == 0, done.stdout
-                known[key] = (first.resources, first.policies, first.enabled, done.stdout)
-        google.resources, google.policies, google.enabled, said = copy.deepcopy(known[key])
+                return [first.resources, first.policies, sorted(first.enabled), done.stdout]
+
+        what = json.dumps(["set_up", answers or {}, options], sort_keys=True)
+        google.resources, google.policies, enabled, said = remembered(what, compute)
+        google.enabled = set(enabled)
         return said
 
     return get

@@ -1,6 +1,5 @@
 """What an owner does after the first deployment: look, go back, move traffic in steps, read the log."""
 
-import copy
 import re
 
 import pytest
@@ -27,22 +26,18 @@ def entry(build, severity="ERROR", status=None, **more):
     return {"timestamp": "2026-01-02T03:04:05Z", "severity": severity, "insertId": "1"} | resource | request | more
 
 
-@pytest.fixture(scope="module")
-def state():
-    """Keep what two deployments leave in a Google Cloud project, for all tests of this process."""
-    return {}
-
-
 @pytest.fixture
-def deployed(cloud, ready, state):
+def deployed(cloud, ready, remembered):
     """Have two deployments of different commits, the second of which serves."""
     made = ready()
-    if not state:
+
+    def compute():
         deploy(cloud, made, FIRST, COMMIT_SHA="aaaaaaa" + "0" * 33)
         deploy(cloud, made, SECOND, COMMIT_SHA="bbbbbbb" + "0" * 33)
-        state |= {"resources": cloud.resources, "policies": cloud.policies}
         cloud.calls.clear()
-    cloud.resources, cloud.policies = copy.deepcopy((state["resources"], state["policies"]))
+        return [cloud.resources, cloud.policies]
+
+    cloud.resources, cloud.policies = remembered("two deployments", compute)
     return made
 
 

@@ -33,14 +33,10 @@ def with_origin(folder):
 
 
 @pytest.fixture(scope="module")
-def prepared(render, tmp_path_factory):
+def prepared(set_up, tmp_path_factory):
     """Prepare a Google Cloud project with all that there is, for the tests that only look at it; and what was said."""
-    folder = tmp_path_factory.mktemp("prepared")
-    shutil.copytree(render(REDIS), folder / "project")
-    with_origin(folder / "project")
-    with GoogleCloud(folder / "google") as google:
-        said = setup(google, folder / "project", "--github", "--trigger")
-        yield google, said
+    with GoogleCloud(tmp_path_factory.mktemp("prepared")) as google:
+        yield google, set_up(google, REDIS, "--github", "--trigger")
 
 
 def setup(cloud, project, *options):
@@ -103,8 +99,8 @@ def test_a_look_that_fails_is_no_sign_that_nothing_is_there(cloud, made, set_up)
     assert not any(path.endswith(instance) for path in cloud.resources)
 
 
-def test_a_run_after_one_that_broke_off_ends_the_same(cloud, made):
-    setup(cloud, made)
+def test_a_run_after_one_that_broke_off_ends_the_same(cloud, made, set_up):
+    set_up(cloud, REDIS)
     assert not any("/triggers/" in path or "Pools" in path for path in cloud.resources), "nobody asked for these"
     whole = memory(cloud)
     for path in list(cloud.resources):
@@ -176,8 +172,8 @@ def test_a_teardown_that_breaks_off_at_each_command_goes_on(cloud, made, set_up)
     assert not any(SERVICE in str(policy) for policy in cloud.policies.values())
 
 
-def test_the_accounts_may_do_what_they_must_and_no_more(cloud, made):
-    setup(cloud, made)
+def test_the_accounts_may_do_what_they_must_and_no_more(cloud, set_up):
+    set_up(cloud, REDIS)
     project = {binding["role"]: binding["members"] for binding in cloud.policies[f"projects/{PROJECT}"]["bindings"]}
     roles = ("roles/logging.logWriter", "roles/run.admin", "roles/cloudbuild.builds.viewer", "roles/logging.viewer")
     assert project == {"roles/owner": [PERSON]} | {role: [f"serviceAccount:{BUILD}"] for role in roles}
@@ -293,8 +289,8 @@ def test_github_gets_in_without_a_key_from_main_only(prepared):
     assert f"gh variable set DEPLOY_ACCOUNT --body {BUILD}" in said
 
 
-def test_a_project_that_trusted_the_repositorys_name_is_fixed(cloud, made):
-    setup(cloud, made, "--github")
+def test_a_project_that_trusted_the_repositorys_name_is_fixed(cloud, made, set_up):
+    set_up(cloud, REDIS, "--github")
     pool = f"projects/{PROJECT}/locations/global/workloadIdentityPools/{SERVICE}-github"
     cloud.resources[f"{pool}/providers/github"] |= {
         "attributeMapping": {"google.subject": "assertion.sub", "attribute.repository": "assertion.repository"},
@@ -430,8 +426,8 @@ def test_an_organization_in_which_it_cannot_work_is_named_before_anything_is_mad
     assert cloud.changes() == []
 
 
-def test_rules_for_images_and_files_that_the_owner_has_changed_stay(cloud, made):
-    setup(cloud, made)
+def test_rules_for_images_and_files_that_the_owner_has_changed_stay(cloud, made, set_up):
+    set_up(cloud, REDIS)
     images = f"projects/{PROJECT}/locations/us-central1/repositories/{SERVICE}"
     mine = {"mine": {"id": "mine", "action": "KEEP", "mostRecentVersions": {"keepCount": 99}}}
     cloud.resources[images]["cleanupPolicies"] = mine
@@ -462,8 +458,8 @@ def test_the_names_that_follow_from_the_services_are_allowed(length, render):
 
 
 class TestCheck:
-    def test_a_project_that_is_set_up_lacks_a_deployment_only(self, cloud, made):
-        setup(cloud, made)
+    def test_a_project_that_is_set_up_lacks_a_deployment_only(self, cloud, made, set_up):
+        set_up(cloud, REDIS)
         before = memory(cloud)
         done = cloud.run("deploy/check", cwd=made)
         assert done.returncode == 1
