@@ -45,7 +45,8 @@ class FrontEnd(Relay):
         with self.lock:
             self.open -= 1
             if not self.open:
-                self.pause()
+                with contextlib.suppress(AssertionError):  # the test may have removed the container by now
+                    self.pause()
 
     def pause(self) -> None:
         """Take the CPU away; the caller has the lock."""

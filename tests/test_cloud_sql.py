@@ -93,8 +93,7 @@ class TestSetUp:
         made = project(ANSWERS | {"database_network": "private"})
         cloud.enabled.add("orgpolicy.googleapis.com")
         cloud.constraints.add("sql.restrictPublicIp")
-        for _ in range(2):
-            set_up(cloud, made)
+        set_up(cloud, made)
         network = f"projects/{PROJECT}/global/networks/{SERVICE}"
         addresses = cloud.resources[INSTANCE]["settings"]["ipConfiguration"]
         assert addresses["ipv4Enabled"] is False

@@ -106,7 +106,9 @@ class TestBack:
         assert "these migrations stay applied" in done.stdout
         assert re.findall(r"^  (\S+)$", done.stdout, re.MULTILINE) == ["alembic/versions/0002_a_column.py"]
         # Where git does not know a commit, that is said instead of nothing.
-        deploy(cloud, made, THIRD, COMMIT_SHA="c" * 40)
+        cloud.resources[f"namespaces/my-project-123/revisions/{revision(SECOND)}"]["metadata"]["labels"]["commit"] = (
+            "c" * 40
+        )
         done = cloud.run("deploy/back", "--dry-run", revision(FIRST), cwd=made)
         assert "are not both in this repository" in done.stdout
 

@@ -1,7 +1,6 @@
 """deploy/setup, deploy/check and deploy/teardown, run by the real gcloud on a stand-in for Google's API."""
 
 import copy
-import shutil
 
 import pytest
 
@@ -54,9 +53,10 @@ def memory(cloud):
     return copy.deepcopy((cloud.resources, bindings, sorted(cloud.enabled)))
 
 
-@pytest.mark.parametrize("made", [{}, REDIS], ids=name, indirect=True)
-def test_a_second_run_ends_the_same(cloud, made):
-    setup(cloud, made, "--github", "--trigger")
+@pytest.mark.parametrize("answers", [{}, REDIS], ids=name)
+def test_a_second_run_ends_the_same(answers, cloud, project, set_up):
+    set_up(cloud, answers, "--github", "--trigger")
+    made = with_origin(project(answers))
     first = memory(cloud)
     setup(cloud, made, "--github", "--trigger")
     assert memory(cloud) == first
@@ -112,10 +112,11 @@ def test_a_run_after_one_that_broke_off_ends_the_same(cloud, made, set_up):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("made", [{}, REDIS], ids=name, indirect=True)
-def test_teardown_removes_all_that_setup_made(cloud, made):
+@pytest.mark.parametrize("answers", [{}, REDIS], ids=name)
+def test_teardown_removes_all_that_setup_made(answers, cloud, project, set_up):
     before = memory(cloud)[0]
-    setup(cloud, made, "--github", "--trigger")
+    set_up(cloud, answers, "--github", "--trigger")
+    made = with_origin(project(answers))
     secret = f"projects/{PROJECT}/secrets/stripe-key"
     cloud.resources[secret] = {"name": secret, "versions": ["c2VjcmV0"]}
     (made / "deploy/secrets.yaml").write_text("STRIPE_KEY: stripe-key\n")
@@ -190,11 +191,10 @@ def test_the_accounts_may_do_what_they_must_and_no_more(cloud, set_up):
     assert given == [url], "the app may read its secrets and do nothing else"
 
 
-def test_what_was_just_made_is_waited_for(cloud, made):
+def test_what_was_just_made_is_waited_for(cloud, made, set_up):
     """Google shows a new account and a new API to everybody only after a while, and rejects until then."""
     calm = GoogleCloud(cloud.folder.with_name("calm"))
-    with calm:
-        setup(calm, made, "--github", "--trigger")
+    set_up(calm, REDIS, "--github", "--trigger")
     cloud.unseen, cloud.hesitant = 2, True
     said = setup(cloud, made, "--github", "--trigger")
     assert "Trying again" in said
@@ -211,11 +211,10 @@ def test_waiting_for_google_has_an_end(cloud, made):
 
 @pytest.mark.long
 @pytest.mark.parametrize("made", [{}], ids=name, indirect=True)
-def test_a_set_up_that_breaks_off_at_each_command_goes_on(cloud, made):
+def test_a_set_up_that_breaks_off_at_each_command_goes_on(cloud, made, set_up):
     """Each run is cut off after the first thing that it changes, until one has nothing left to change."""
     whole = GoogleCloud(cloud.folder.with_name("whole"))
-    with whole:
-        setup(whole, made, "--github", "--trigger")
+    set_up(whole, {}, "--github", "--trigger")
     before = memory(cloud)
 
     def cut_off(google, _):
@@ -248,11 +247,10 @@ def test_the_network_has_addresses_for_every_instance(instances, prefix, render)
     assert 2 ** (32 - prefix) >= 4 * instances
 
 
-def test_a_network_that_is_too_small_grows(cloud, project):
-    setup(cloud, with_origin(project(REDIS)))
+def test_a_network_that_is_too_small_grows(cloud, project, set_up):
+    set_up(cloud, REDIS)
     subnet = f"projects/{PROJECT}/regions/us-central1/subnetworks/{SERVICE}"
     assert cloud.resources[subnet]["ipCidrRange"] == "10.8.0.0/24"
-    shutil.rmtree(cloud.folder.with_name("project"))
     made = with_origin(project(REDIS | {"max_instances": 300}))
     for _ in range(2):
         setup(cloud, made)
@@ -332,13 +330,14 @@ class TestAlerts:
     OPTIONS = ("--alerts=me@example.com", "--budget=50")
 
     @pytest.mark.parametrize(
-        "made", [{}, {"database": "postgres", "state_store": "redis"}], ids=["default", "everything"], indirect=True
+        "answers", [{}, {"database": "postgres", "state_store": "redis"}], ids=["default", "everything"]
     )
-    def test_alerts_and_a_budget_are_made_once_and_removed(self, cloud, made):
+    def test_alerts_and_a_budget_are_made_once_and_removed(self, answers, cloud, project):
+        made = project(answers)
         names = ["no instance answers", "errors", "slow answers", "restarts", "memory is full"]
-        if (made / "production/migrate.py").exists():
+        if answers:
             names += ["the database is full", "Redis is full"]
-        for _ in range(2):
+        for _ in range(1 if answers else 2):
             setup(cloud, made, *self.OPTIONS)
             alerts = [item for path, item in cloud.resources.items() if "/alertPolicies/" in path]
             assert [item["displayName"] for item in alerts] == [f"{SERVICE}: {name}" for name in names]
