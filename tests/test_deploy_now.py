@@ -204,6 +204,16 @@ class TestStaging:
             assert said in done.stdout
             assert cloud.tags(SERVICE) == {}
 
+    def test_a_look_that_fails_is_not_taken_for_an_end(self, cloud, project, set_up):
+        set_up(cloud)
+        made = project()
+        assert "There is no preview pr-1." in cloud.run("deploy/now", "--end-preview=pr-1", cwd=made).stdout
+        cloud.failing = {f"services/{SERVICE}"}
+        done = cloud.run("deploy/now", "--end-preview=pr-1", cwd=made)
+        assert done.returncode == 1
+        assert "this look failed" in done.stdout
+        assert "There is no preview" not in done.stdout
+
     def test_production_gets_no_previews(self, cloud, project):
         made = project()
         for command in (("deploy/now", "--preview=pr-12"), ("deploy/setup", "--yes", "--github", "--previews")):

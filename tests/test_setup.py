@@ -354,6 +354,17 @@ class TestAlerts:
         assert done.returncode == 0, done.stdout
         assert not any(kind in path for path in cloud.resources for kind in ("alert", "notification", "budgets"))
 
+    def test_a_look_that_fails_makes_nothing_twice(self, cloud, made, set_up):
+        set_up(cloud, REDIS)
+        setup(cloud, made, *self.OPTIONS)
+        before = memory(cloud)
+        for kind in ("alertPolicies", "notificationChannels", "budgets"):
+            cloud.failing = {kind}
+            done = cloud.run("deploy/setup", "--yes", *self.OPTIONS, cwd=made)
+            assert done.returncode == 1
+            assert "this look failed" in done.stdout
+            assert memory(cloud) == before
+
     @pytest.mark.parametrize("option", ["--alerts", "--alerts=me", "--budget=much", "--budget="])
     def test_a_wrong_value_is_named(self, option, cloud, made):
         done = cloud.run("deploy/setup", "--yes", option, cwd=made)
