@@ -4,6 +4,7 @@ Real: gcloud, PostgreSQL, the app's image in containers, which reach the databas
 stand-in: Google's API.
 """
 
+import base64
 import copy
 import json
 import shutil
@@ -210,6 +211,13 @@ class TestRestore:
             # A grant that exists already is written again: the last ones are let through.
             cloud.after = cut_off if cuts < 3 else None
         assert len(cloud.resources[f"projects/{PROJECT}/secrets/{self.COPY}-url"]["versions"]) == 1
+
+    def test_an_address_of_another_form_is_not_guessed(self, cloud, lost):
+        cloud.resources[URL]["versions"] = [base64.b64encode(b"postgresql://elsewhere/app").decode()]
+        done = cloud.run("deploy/restore", "--yes", self.TIME, cwd=lost)
+        assert done.returncode == 1
+        assert f"does not name the instance {SERVICE}-db" in done.stdout
+        assert not (lost / f"deploy/database.{PROJECT}").exists()
 
     @pytest.mark.parametrize("moment", ["yesterday", "2026-01-31", "2999-01-01T00:00:00Z"])
     def test_a_moment_that_is_none_is_named(self, moment, cloud, lost):

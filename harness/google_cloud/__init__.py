@@ -12,6 +12,8 @@ What it rejects, each by a rule of Google's documentation:
 - a grant to allUsers, or a public service, where the organization forbids them;
 - an identity token for an account that may not have one;
 - an instance of Cloud SQL that is protected, or whose name was given up a short time ago: see sql.py;
+- a mapping of a domain that nobody has proved to own: see domains.py; an alert without what its kind needs: see
+  resources.py; a network that has no addresses for Google's, or one that Cloud SQL still uses: see peering.py;
 - a change of a service that was based on an older state, and more of Cloud Run's own rules: see services.py.
 """
 
