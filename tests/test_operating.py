@@ -41,6 +41,17 @@ def deployed(cloud, ready, remembered):
     return made
 
 
+def test_each_command_says_how_it_is_used(cloud, ready):
+    made = ready({"database": "postgres"})
+    commands = {path.name for path in (made / "deploy").iterdir() if path.is_file() and path.suffix == ""}
+    assert commands == {"back", "check", "domain", "logs", "now", "restore", "setup", "teardown"}
+    for command in commands:
+        done = cloud.run(f"deploy/{command}", "--help", cwd=made)
+        assert done.returncode == 0, done.stdout
+        assert done.stdout.startswith(f"Usage: deploy/{command}")
+    assert cloud.calls == []
+
+
 class TestBack:
     def test_the_list_has_the_commit_the_traffic_and_the_state(self, cloud, deployed):
         cloud.start = lambda _: (_ for _ in ()).throw(RuntimeError("failed to start"))

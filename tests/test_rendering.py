@@ -105,3 +105,9 @@ def test_googles_own_library_reads_the_build(answers, render):
     account = resolved["serviceAccount"].rpartition("/")[2].partition("@")[0]
     assert re.fullmatch(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])", account)
     assert len(resolved["steps"][2]["name"]) < 200
+
+
+def test_a_mounted_bucket_gets_the_memory_that_it_needs(render):
+    """The mount buffers some 64 MiB for each open file."""
+    for answers, memory in (({}, "512Mi"), ({"uploads": "bucket"}, "1Gi")):
+        assert f"--memory={memory} " in (render(answers) / "deploy/build/candidate").read_text()
