@@ -187,6 +187,20 @@ class TestGradual:
         assert build["substitutions"]["_GRADUAL"] == "yes"
 
 
+def test_a_deployment_does_not_wait_for_a_newer_preview(cloud, deployed):
+    assert step(cloud, deployed, "candidate", THIRD).returncode == 0
+    (deployed / "deploy/env.my-project-123.yaml").write_text("")
+    kept = {file.name: file.read_text() for file in (deployed / ".candidate").iterdir()}
+    assert step(cloud, deployed, "candidate", "44444444", PREVIEW="pr-1").returncode == 0
+    for name, text in kept.items():
+        (deployed / ".candidate" / name).write_text(text)
+    done = switch(cloud, deployed, THIRD)
+    assert done.returncode == 0, done.stdout
+    assert "waiting for its result" not in done.stdout
+    assert cloud.traffic(SERVICE) == {revision(THIRD): 100}
+    assert cloud.tags(SERVICE) == {"pr-1": revision("44444444")}
+
+
 class TestLogs:
     def test_the_newest_line_comes_last(self, cloud, deployed):
         cloud.app_log += [
