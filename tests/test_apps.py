@@ -158,10 +158,11 @@ def data_files(page, url):
 
 
 def uploads(page, url):
-    for path, form in (("/", "first"), ("/second", "second")):
+    for number, (path, form) in enumerate((("/", "first"), ("/second", "second")), 1):
         open_page(page, url + path)
         page.set_input_files(f"#{form} input[type=file]", FILE)
         page.click("#send")
+        expect(page.locator(".file")).to_have_count(number)
         expect(page.locator(".file").last).to_have_text("tea list.txt")
         address = page.locator(".file").last.get_attribute("href")
         status, _, body = get((address if "://" in address else url + address).replace(" ", "%20"))
