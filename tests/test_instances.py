@@ -182,12 +182,13 @@ def test_an_instance_hears_of_a_lock_only_while_it_waits_for_it(slow_project, re
         assert " psub=2 " not in listeners
 
 
-def test_an_event_that_is_cancelled_as_it_gets_the_lock_gives_it_back(project, redis_url):
+@pytest.mark.parametrize("program", ["cancelled_event.py", "granted_late.py"])
+def test_a_lock_that_no_event_wants_any_more_is_given_back(program, project, redis_url):
     """Otherwise its tab stands still for the 10 s that a lock lasts."""
     made = project({"state_store": "redis"})
     must_run(
         ".venv/bin/python",
-        ROOT / "tests/programs/cancelled_event.py",
+        ROOT / "tests/programs" / program,
         cwd=made,
         PYTHONPATH=".",
         REFLEX_REDIS_URL=redis_url,

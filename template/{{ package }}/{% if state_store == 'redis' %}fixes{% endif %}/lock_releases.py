@@ -87,7 +87,7 @@ class LockReleases:
 
 
 async def release(redis: Redis, key: bytes, owner: bytes, late: float) -> None:
-    """Remove a lock once its owner, which has given up, has it.
+    """Remove a lock whenever its owner, which has given up, has it: redis-py asks again, so it may be granted again.
 
     Args:
         redis: The server.
@@ -103,7 +103,6 @@ async def release(redis: Redis, key: bytes, owner: bytes, late: float) -> None:
         try:
             if await redis.get(key) == owner:
                 await redis.delete(key)
-                return
             end = end or time.monotonic() + late
         except COMMAND_FAILS:
             continue
