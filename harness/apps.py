@@ -41,7 +41,7 @@ def lock(folder: Path) -> None:
     locks = [f"{package}/requirements.lock", f"{package}/requirements-tools.lock"]
     with only_once(kept) as needed:
         if needed:
-            must_run("uv", "venv", "--quiet", "--seed", "--python", "python3", ".venv", cwd=folder)  # faster than venv
+            installs.give_uv(folder)
             must_run("scripts/lock", cwd=folder)
             kept.mkdir(parents=True)
             for file in locks:

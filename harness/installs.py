@@ -50,6 +50,18 @@ def install(project: Path) -> Path:
     return link / "bin"
 
 
+def give_uv(project: Path) -> None:
+    """Give a project a new .venv with pip and its pinned uv, which its scripts/bootstrap would begin with."""
+    tools = pinned_by(project)[-1]
+    pinned = versions((project / tools).read_text())["uv"]
+    venv = CACHE / "venvs-with-uv" / pinned
+    with only_once(venv) as needed:
+        if needed:
+            must_run("uv", "venv", "--quiet", "--seed", "--python", "python3", venv, cwd=project)
+            must_run("uv", "pip", "install", "--quiet", "--python", venv / "bin/python", f"uv=={pinned}", cwd=project)
+    shutil.copytree(venv, project / ".venv", symlinks=True)
+
+
 def give_bytecode(venv: Path) -> None:
     """Give a venv its packages' bytecode: that of another venv where both have the same file, else a new one."""
     packages = next(venv.glob("lib/python*/site-packages"))
