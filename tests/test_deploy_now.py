@@ -33,7 +33,7 @@ POOL = f"projects/{NUMBER}/locations/global/workloadIdentityPools/{SERVICE}-gith
 
 
 def by_hand(google, project):
-    return google.cloud.run("deploy/now", cwd=project, **FOREIGN_PROPERTIES)
+    return google.cloud.run("deploy/now", cwd=project, **FOREIGN_PROPERTIES, **google.cloud.impersonated())
 
 
 def by_trigger(google, project):

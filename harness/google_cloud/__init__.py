@@ -7,6 +7,7 @@ their own token; a step of a build gets its tokens from the metadata server, as 
 What it rejects, each by a rule of Google's documentation:
 
 - a request without a permission that the caller was granted: see access.py;
+- a request at the cost of another project;
 - a request to an API that is not enabled, and, in tests that want it, the first one to an API that just was;
 - a role for an account that does not exist, or, in tests that want it, is not visible yet;
 - a grant to allUsers, or a public service, where the organization forbids them;

@@ -17,6 +17,24 @@ VERSIONS += [r"apis/domains\.cloudrun\.com/v1", r"apis/serving\.knative\.dev/v1"
 PREFIX = re.compile(f"^/({'|'.join(VERSIONS)})/")
 
 
+def require_own_quota(headers: dict[str, str]) -> None:
+    """Check that no other project shall pay for a request: nobody here may have that.
+
+    Raises:
+        RejectedError: If one shall. https://cloud.google.com/docs/quotas/set-quota-project
+    """
+    payer = {name.lower(): value for name, value in headers.items()}.get("x-goog-user-project", PROJECT)
+    if payer not in {PROJECT, NUMBER}:
+        raise RejectedError(
+            403,
+            "PERMISSION_DENIED",
+            f"Caller does not have required permission to use project {payer}. Grant the caller the"
+            " roles/serviceusage.serviceUsageConsumer role, or a custom role with the serviceusage.services.use"
+            f" permission, by visiting https://console.developers.google.com/iam-admin/iam/project?project={payer}"
+            " and then retry. Propagation of the new permission may take a few minutes.",
+        )
+
+
 class Requests(State):
     """Answers requests from the state, and changes it."""
 
@@ -45,6 +63,7 @@ class Requests(State):
             if self.broken:
                 return 400, {"error": {"code": 400, "status": "CANCELLED", "message": "broken off by the test"}}
             try:
+                require_own_quota(headers)
                 answer = self.respond(call)
             except RejectedError as no:
                 self.refusals[f"{no.code} {no.status}: {re.sub(r'[0-9a-f]{8,}|v?[0-9]+', '#', str(no))}"] += 1

@@ -47,6 +47,7 @@ APIS = [
 
 FOREIGN_PROPERTIES = {
     "CLOUDSDK_ARTIFACTS_LOCATION": "asia",
+    "CLOUDSDK_BILLING_QUOTA_PROJECT": "another-project",
     "CLOUDSDK_BUILDS_REGION": "asia-east1",
     "CLOUDSDK_COMPUTE_REGION": "asia-east1",
     "CLOUDSDK_COMPUTE_ZONE": "asia-east1-a",
@@ -111,6 +112,19 @@ class GoogleCloud(Requests):
             REFUSALS.parent.mkdir(parents=True, exist_ok=True)
             with REFUSALS.open("a") as file:
                 file.writelines(f"{count} {reason}\n" for reason, count in self.refusals.items())
+
+    def impersonated(self) -> dict[str, str]:
+        """Let the person act as another owner of the project, and give what tells gcloud to.
+
+        https://cloud.google.com/docs/authentication/use-service-account-impersonation
+        """
+        email = f"teammate@{PROJECT}.iam.gserviceaccount.com"
+        member = f"serviceAccount:{email}"
+        self.resources[f"projects/{PROJECT}/serviceAccounts/{email}"] = {"email": email}
+        self.policies[f"projects/{PROJECT}"]["bindings"].append({"role": "roles/owner", "members": [member]})
+        account = {"bindings": [{"role": "roles/iam.serviceAccountTokenCreator", "members": [PERSON]}]}
+        self.policies[f"projects/{PROJECT}/serviceAccounts/{email}"] = account
+        return {"CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": email}
 
     def environment(self, account: str = "") -> dict[str, str]:
         """Give the environment that points the real gcloud here.
