@@ -201,6 +201,16 @@ def test_a_deployment_does_not_wait_for_a_newer_preview(cloud, deployed):
     assert cloud.tags(SERVICE) == {"pr-1": revision("44444444")}
 
 
+def test_a_preview_that_fails_its_trial_leaves_the_former_one_at_its_address(cloud, deployed):
+    (deployed / "deploy/env.my-project-123.yaml").write_text("")
+    for build in (THIRD, "44444444"):
+        assert step(cloud, deployed, "candidate", build, PREVIEW="pr-1").returncode == 0
+        if build == THIRD:
+            (deployed / ".candidate/passed").touch()
+        assert (step(cloud, deployed, "traffic", build, PREVIEW="pr-1").returncode == 0) == (build == THIRD)
+    assert cloud.tags(SERVICE) == {"pr-1": revision(THIRD)}
+
+
 class TestLogs:
     def test_the_newest_line_comes_last(self, cloud, deployed):
         cloud.app_log += [

@@ -20,7 +20,9 @@ unless_changed_meanwhile() {
     return "$status"
 }
 
-# Removes the address of a candidate; without it nobody can open the revision.
+# Removes the address of a candidate; without it nobody can open the revision. A preview's leads to its former revision again.
 remove_tag() { # tag
-    unless_changed_meanwhile gcloud run services update-traffic "$SERVICE" "${on[@]}" --quiet --remove-tags="$1" || say "the tag $1 could not be removed; the next build does it."
+    local change=--remove-tags=$1
+    [[ ! -s .candidate/former ]] || change=--update-tags=$1=$(<.candidate/former)
+    unless_changed_meanwhile gcloud run services update-traffic "$SERVICE" "${on[@]}" --quiet "$change" || say "the tag $1 could not be removed; the next build does it."
 }
