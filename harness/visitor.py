@@ -11,12 +11,12 @@ PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome")
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """Run a real Chromium: the system's, or else Playwright's."""
+def chromium(*options: str) -> Iterator[Browser]:
+    """Run a real Chromium: the system's, or else Playwright's; `options` are more of its command line."""
     system = next(filter(None, map(shutil.which, PROGRAMS)), None)
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=system, args=quiet)
+        browser = playwright.chromium.launch(executable_path=system, args=[*quiet, *options])
         yield browser
         browser.close()
 

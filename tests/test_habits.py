@@ -1,5 +1,6 @@
 """What existing apps do while they are imported, and what lies in their assets."""
 
+import contextlib
 import functools
 import http.client
 import http.server
@@ -95,6 +96,14 @@ def app(index, tmp_path_factory):
     return folder
 
 
+@contextlib.contextmanager
+def changed(file, change):
+    before = file.read_text()
+    file.write_text(change(before))
+    yield
+    file.write_text(before)
+
+
 def test_a_variable_that_the_build_lacks_is_named(app):
     (app / ".env").rename(app / "kept")
     try:
@@ -110,26 +119,30 @@ def test_a_variable_that_the_build_lacks_is_named(app):
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("file", "line", "says"),
     [
-        ("import tea_that_nobody_has", "No module named 'tea_that_nobody_has'"),
-        ("def tea(:", "ordinary/ordinary.py, line 1: invalid syntax"),
+        ("ordinary/ordinary.py", "import tea_that_nobody_has", "line 1: No module named 'tea_that_nobody_has'"),
+        ("ordinary/ordinary.py", "def tea(:", "line 1: invalid syntax"),
+        ("ordinary/ordinary.py", "1 / 0", "line 1: ZeroDivisionError: division by zero"),
+        ("rxconfig.py", "def tea(:", "line 1: invalid syntax"),
+        ("rxconfig.py", "raise ValueError('tea')", "line 1: ValueError: tea"),
     ],
 )
-def test_an_app_that_cannot_be_imported_is_explained_in_a_sentence(line, says, app):
-    module = app / "ordinary/ordinary.py"
-    before = module.read_text()
-    module.write_text(f"{line}\n{before}")
-    try:
+def test_an_app_that_cannot_be_imported_is_explained_in_a_sentence(file, line, says, app):
+    with changed(app / file, lambda text: f"{line}\n{text}"):
         done = run("scripts/build", cwd=app)
-    finally:
-        module.write_text(before)
     assert done.returncode == 1
     last = done.stdout.splitlines()[-1]
-    assert says in last
-    assert "ordinary/ordinary.py, line 1" in last
+    assert last.startswith(f"production.build: {file}, {says}")
     assert "cannot be imported" in last
-    assert "Traceback" not in done.stdout
+    assert ("Traceback" in done.stdout) == ("Error: " in says)
+
+
+def test_an_api_url_that_is_no_address_is_named(app):
+    with changed(app / "rxconfig.py", lambda text: text.replace(")", ', api_url="shop.example")')):
+        done = run("scripts/build", cwd=app)
+    assert done.returncode == 1
+    assert "api_url of rxconfig.py is 'shop.example' and must start with https://" in done.stdout.splitlines()[-1]
 
 
 def test_its_lock_has_no_more_than_an_image_can_install(app):

@@ -1,11 +1,17 @@
 """deploy/build/trial.py against the app that start.sh serves: what passes, what does not, and that it ends."""
 
 import pytest
+from playwright.sync_api import expect
 
+from harness.caches import ROOT
 from harness.commands import must_run, run
 from harness.edge import Edge
+from harness.installs import build
+from harness.network import Balancer
+from harness.processes import until
 from harness.serving import Served
 from harness.tcp_ports import free_port
+from harness.visitor import chromium
 from tests.variants import SERVERS, name
 
 pytestmark = pytest.mark.slow
@@ -87,3 +93,57 @@ def test_an_address_where_nobody_is_ends_with_the_reason(project):
     assert done.returncode == 1
     assert "Connection refused" in done.stdout
     assert "The current revision keeps serving" in done.stdout
+
+
+SHOP = "http://shop.example"
+CONFIGURATIONS = {
+    "what Reflex has": ([], "", True),
+    "every origin": (['cors_allowed_origins=["*"]'], "", True),
+    "its own address only": ([f'cors_allowed_origins=["{SHOP}"]', f'deploy_url="{SHOP}/"'], SHOP, True),
+    "its own address only, and none deployed": ([f'cors_allowed_origins=["{SHOP}"]'], SHOP, True),
+    "a developer's machine only": (['cors_allowed_origins=["http://localhost:3000"]'], "", False),
+    "an address that is no origin": ([f'cors_allowed_origins=["{SHOP}/"]', f'deploy_url="{SHOP}"'], SHOP, False),
+    "another address than its own": (
+        ['cors_allowed_origins=["https://a.example"]', f'deploy_url="{SHOP}"'],
+        SHOP,
+        False,
+    ),
+    "its own address": ([f'api_url="{SHOP}"', f'deploy_url="{SHOP}"'], "", True),
+    "a backend that nobody runs": (['api_url="http://localhost.example:9"'], "", False),
+    "polling": (['transport="polling"'], "", True),
+}
+"""What rxconfig.py sets, where a visitor's browser finds the app if not at its own address, and whether clicks work."""
+
+
+@pytest.fixture(scope="module")
+def shoppers():
+    """Run a Chromium that finds the shop on a port of this machine, which the test chooses later."""
+    with Balancer([]) as shop, chromium(f"--host-resolver-rules=MAP shop.example:80 localhost:{shop.port}") as browser:
+        yield browser, shop
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_a_trial_accepts_what_a_browser_can_click(configuration, project, shoppers):
+    settings, address, works = CONFIGURATIONS[configuration]
+    made = project(built=True)
+    config = made / "rxconfig.py"
+    config.write_text(config.read_text().replace("\n)", "".join(f"\n    {setting}," for setting in settings) + "\n)"))
+    if any(setting.startswith(("api_url", "transport")) for setting in settings):
+        build(made)
+    else:  # the pages stay the same
+        must_run(".venv/bin/python", ROOT / "tests/programs/describe_events.py", cwd=made, PYTHONPATH=".")
+    with Served(made) as app:
+        app.ready()
+        done = trial(made, app.url, seconds="5")
+        assert (done.returncode == 0) == works, done.stdout
+        browser, shop = shoppers
+        shop.ports = [app.port]
+        page = browser.new_page()
+        page.goto(address or app.url)
+        if works:
+            until(lambda: page.click("#increment") or page.inner_text("#count") != "0", 10)
+        else:
+            expect(page.get_by_text("Cannot connect to server")).to_be_visible(timeout=10_000)
+            page.click("#increment")
+            assert page.inner_text("#count") == "0"
+        page.close()

@@ -7,6 +7,7 @@ build goes on when this fails, so that deploy/build/traffic can remove the candi
 
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -20,6 +21,9 @@ import simple_websocket
 
 SECONDS = int(os.environ.get("TRIAL_SECONDS", "120"))
 """How long the whole trial may take. The instance that is started for it has to import the app first."""
+
+PUBLIC = r"https?://(?!localhost|127\.|0\.0\.0\.0|\[::1\])[^/]+"
+"""An origin that a visitor's browser may send: not that of a page on a developer's machine."""
 
 
 class TrialError(Exception):
@@ -59,16 +63,37 @@ def app_settings() -> dict:
     return {"backend_path": "", "transport": "websocket", "has_state": True}
 
 
+def as_a_page(app: dict, url: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the address that the built pages connect to, and the headers that a browser sends there.
+
+    Raises:
+        TrialError: If `cors_allowed_origins` rejects every page.
+    """
+    address, origins, deployed = url, app.get("origins"), app.get("deploy_url")
+    if backend := app.get("backend"):
+        print(f"trial: event: the pages connect to {backend}, the api_url of rxconfig.py", flush=True)
+        address, headers = backend, {}
+    if origins is None or url in origins:
+        return address, headers | {"Origin": url}
+    others = [origin for origin in origins if re.fullmatch(PUBLIC, origin)]
+    if deployed in others if deployed else others:
+        print(f"trial: event: tried without an origin; cors_allowed_origins allows {', '.join(others)}", flush=True)
+        return address, headers
+    msg = f"cors_allowed_origins of rxconfig.py rejects the pages of {deployed or url}: it is {origins}"
+    raise TrialError(msg)
+
+
 def event(url: str, headers: dict[str, str], seconds: float) -> None:
     """Open the event socket and request the state of a new tab, as the browser does when a page opens.
 
     The messages are those of Engine.IO 4 and Socket.IO 5: https://socket.io/docs/v4/socket-io-protocol/.
 
     Raises:
-        TrialError: If no state arrives.
+        TrialError: If no state arrives, or a page may not request it.
     """
     app = app_settings()
     transport = Polling if app["transport"] == "polling" else WebSocket
+    url, headers = as_a_page(app, url, headers)
     address = f"{url}/_event/?token={uuid.uuid4()}&EIO=4&transport={app['transport']}"
     space = f"{app['backend_path']}/_event"
     hydrate = {
@@ -94,12 +119,22 @@ def event(url: str, headers: dict[str, str], seconds: float) -> None:
     raise TrialError(msg)
 
 
+class Client(simple_websocket.Client):
+    """Names the port in `Host`, as a browser does: it has to be that of `Origin`."""
+
+    def handshake(self) -> None:
+        """Request the connection."""
+        if self.port not in {80, 443}:
+            self.host = f"{self.host}:{self.port}"
+        super().handshake()
+
+
 class WebSocket:
     """The usual connection of a tab."""
 
     def __init__(self, address: str, headers: dict[str, str]) -> None:
         """Connect to an http address."""
-        self.client = simple_websocket.Client(address.replace("http", "ws", 1), headers=headers)
+        self.client = Client(address.replace("http", "ws", 1), headers=headers)
         self.send, self.close = self.client.send, self.client.close
 
     def receive(self, seconds: float) -> list[str]:

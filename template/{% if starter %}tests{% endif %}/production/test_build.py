@@ -138,29 +138,29 @@ def test_the_pages_talk_to_their_own_address(tmp_path, quote):
     )
     compressed = script.with_name("reflex-env-x.js.gz")
     compressed.write_bytes(b"the old address")
-    addresses.use_own_address(tmp_path, "http://localhost:8000")
+    addresses.use_own_address(tmp_path, "http://localhost:8000", None)
     assert not compressed.exists()
     assert "localhost:8000" not in script.read_text()
     assert f"location.origin+{quote}/ping{quote}" in script.read_text()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "0.0.0.0:8000", "[::1]:8000", "localhost"])
-def test_any_name_of_this_machine_is_replaced(tmp_path, host):
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "0.0.0.0:8000", "[::1]:8000", "localhost", "shop.example"])
+def test_any_name_of_this_machine_or_of_the_app_is_replaced(tmp_path, host):
     script = tmp_path / "assets" / "reflex-env-x.js"
     script.parent.mkdir()
     script.write_text(f'e={{PING:"http://{host}/ping",EVENT:"ws://{host}/_event"}}')
-    addresses.use_own_address(tmp_path, f"http://{host}")
+    addresses.use_own_address(tmp_path, f"http://{host}", "https://shop.example/")
     assert host not in script.read_text()
 
 
 def test_a_backend_elsewhere_is_left_alone_and_named(tmp_path, capsys):
-    addresses.use_own_address(tmp_path, "https://api.example.com")
-    assert "connect to api.example.com" in capsys.readouterr().out
+    addresses.use_own_address(tmp_path, "https://api.example.com", "https://shop.example")
+    assert "connect to https://api.example.com" in capsys.readouterr().out
 
 
 def test_an_unknown_build_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="http://localhost:8000"):
-        addresses.use_own_address(tmp_path, "http://localhost:8000")
+        addresses.use_own_address(tmp_path, "http://localhost:8000", None)
 
 
 def test_a_sitemap_of_this_machine_is_not_named(tmp_path, capsys):

@@ -45,7 +45,7 @@ def finish_pages() -> None:
     config = get_config()
     static_dir = web / "build" / "client"
     pages = static_dir / config.frontend_path.strip("/")
-    use_own_address(pages, config.api_url)
+    use_own_address(pages, config.api_url, config.deploy_url)
     # As environment.sh sets them for the workers.
     os.environ |= {"__REFLEX_SKIP_COMPILE": "1", "REFLEX_ENV_MODE": "prod"}
     app = get_app().app

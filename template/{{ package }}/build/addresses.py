@@ -9,23 +9,24 @@ import urllib.parse
 from pathlib import Path
 
 
-def use_own_address(pages: Path, api_url: str) -> None:
+def use_own_address(pages: Path, api_url: str, deploy_url: str | None) -> None:
     """Replace the backend's address in the built pages; a page on plain http keeps its port.
 
     Args:
         pages: The folder of the built pages.
-        api_url: The app's setting. A host that is not this machine means a separate backend; then nothing is changed.
+        api_url: The app's setting. With a separate backend nothing is changed.
+        deploy_url: The app's setting.
 
     Raises:
         RuntimeError: If no file names the backend as this version of Reflex is known to do it.
     """
-    host = urllib.parse.urlsplit(api_url)
-    if not is_this_machine(host.hostname or ""):
+    if backend := separate_backend(api_url, deploy_url):
         print(
-            f"production.build: the pages connect to {host.hostname or api_url}, the api_url of rxconfig.py, wherever"
-            " they are loaded from. Without api_url they connect to their own address."
+            f"production.build: the pages connect to {backend}, the api_url of rxconfig.py, wherever they are loaded"
+            " from. Without api_url they connect to their own address."
         )
         return
+    host = urllib.parse.urlsplit(api_url)
     address = re.compile(rf"""(["'`])(http|ws)s?://{re.escape(host.netloc)}(/[^"'`]*)\1""")
     origin = {"http": "location.origin", "ws": "location.origin.replace(/^http/,'ws')"}
     changed = 0
@@ -43,6 +44,21 @@ def use_own_address(pages: Path, api_url: str) -> None:
     if not changed:
         msg = f"No built file names {api_url} as the backend: addresses.py does not know this version of Reflex."
         raise RuntimeError(msg)
+
+
+def separate_backend(api_url: str, deploy_url: str | None) -> str:
+    """Return the address of a backend that is not where the pages are, such as `https://api.example.com`; else nothing.
+
+    An `api_url` on this machine is one for development, and one with the host of `deploy_url` is the app itself.
+    """
+    same = urllib.parse.urlsplit(api_url).netloc == urllib.parse.urlsplit(deploy_url or "").netloc
+    return "" if same else public_origin(api_url)
+
+
+def public_origin(url: str | None) -> str:
+    """Return what a browser sends as `Origin` for a page at an address; nothing for an address of this machine."""
+    parts = urllib.parse.urlsplit(url or "")
+    return "" if is_this_machine(parts.hostname or "localhost") else f"{parts.scheme}://{parts.netloc}"
 
 
 def is_this_machine(host: str) -> bool:

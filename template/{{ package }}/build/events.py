@@ -10,13 +10,22 @@ from pathlib import Path
 
 import reflex as rx
 
+from .addresses import public_origin, separate_backend
+
 
 def describe(app: rx.App, config: rx.Config) -> dict:
-    """Return what deploy/build/trial.py has to know to send an event."""
+    """Return what deploy/build/trial.py has to know to send an event as the built pages do."""
+    backend = separate_backend(config.api_url, config.deploy_url)
+    transport = getattr(config, "transport", "websocket")
+    # With requests in place of a WebSocket, a browser asks only where the backend has another address.
+    checked = "*" not in config.cors_allowed_origins and (backend or transport == "websocket")
     return {
+        "backend": backend,
         "backend_path": backend_path(config),
-        "transport": getattr(config, "transport", "websocket"),
+        "deploy_url": public_origin(config.deploy_url),
         "has_state": app.event_namespace is not None,
+        "origins": list(config.cors_allowed_origins) if checked else None,
+        "transport": transport,
     }
 
 

@@ -9,6 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from reflex.config import get_config
 from reflex.reflex import cli
 
 
@@ -19,23 +20,28 @@ def export_pages(settings: Path | None) -> None:
         settings: deploy/env.yaml, for an image. On a developer's machine the variables come from .env.
 
     Raises:
-        SystemExit: If the app cannot be imported; its message names the line and what to do.
+        SystemExit: If the app cannot be imported, or has an `api_url` that is no address; its message names the line
+            and what to do.
     """
     shutil.rmtree(".web/public", ignore_errors=True)  # Reflex only adds files to it: a deleted asset would stay
     if settings:
         os.environ |= read_settings(settings.read_text()) | os.environ
     try:
+        if not re.match("https?://.", api_url := get_config().api_url):
+            sys.exit(f"production.build: api_url of rxconfig.py is '{api_url}' and must start with https:// or http://.")
         cli.main(["export", "--frontend-only", "--no-zip"], standalone_mode=False)
-    except (ImportError, KeyError, SyntaxError) as error:
-        if reason := explain(error):
-            sys.exit(f"production.build: {reason}")
-        raise
+    except Exception as error:
+        if not (reason := explain(error)):
+            raise
+        if not isinstance(error, (ImportError, KeyError, SyntaxError)):
+            traceback.print_exception(error)
+        sys.exit(f"production.build: {reason}")
 
 
 def explain(error: Exception) -> str:
     """Say in a sentence why the app cannot be imported, and what to do; nothing if the error is another."""
     if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}: {error.msg}. Correct it; the app cannot be imported."
+        return f"{os.path.relpath(error.filename or '')}, line {error.lineno}: {error.msg}. Correct it; the app cannot be imported."
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(os.getcwd()) and "/.venv/" not in frame.filename]
     if not own or own[-1].filename == __file__:
@@ -44,8 +50,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, ImportError):
         fix = "Is its package among the app's requirements? Then run scripts/lock."
         return f"{where}: {error}. The app cannot be imported. {fix}"
-    if frames[-1].filename not in (os.__file__, "<frozen os>"):
-        return ""
+    if not isinstance(error, KeyError) or frames[-1].filename not in (os.__file__, "<frozen os>"):
+        return f"{where}: {type(error).__name__}: {error}. The app cannot be imported."
     return (
         f"{where}, reads the environment variable {error} while it is imported, and it is not set. Set it in .env for"
         " this machine and in deploy/env.yaml for an image. A secret has no place in an image: read it where it is"
