@@ -98,17 +98,9 @@ def pytest_configure(config: pytest.Config) -> None:
         TRIED.unlink(missing_ok=True)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give each test process, which gets as many neighbors as the others, its part of the long tests first."""
-    processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    long = [item for item in items if item.get_closest_marker("long")]
-    others = [item for item in items if not item.get_closest_marker("long")]
-    items[:] = [
-        item
-        for number in range(processes)
-        for part in (long, others)
-        for item in part[number * len(part) // processes : (number + 1) * len(part) // processes]
-    ]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests: the other ones fill the gaps at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")

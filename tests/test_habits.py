@@ -18,7 +18,7 @@ from harness.installs import build
 from harness.serving import Served, get
 from harness.visitor import watch
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("habits")]  # they share one app
 
 IMPORTED = """
 import os, threading, time

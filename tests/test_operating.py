@@ -1,5 +1,8 @@
 """What an owner does after the first deployment: look, go back, move traffic in steps, read the log."""
 
+import copy
+import itertools
+import math
 import re
 
 import pytest
@@ -309,3 +312,41 @@ class TestDomain:
         assert done.returncode == 2
         assert f"DOMAIN is '{domain}' and must be" in done.stdout
         assert cloud.calls == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("deploy/back", "--yes", revision(FIRST)),
+        ("deploy/domain", TestDomain.DOMAIN),
+        ("deploy/now", "--end-preview=pr-1"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_command_that_breaks_off_at_any_request_ends_the_same_when_it_is_run_again(command, cloud, deployed):
+    cloud.verified_domains.add("example.com")
+    preview = {"tag": "pr-1", "revisionName": revision(FIRST)}
+    cloud.service(SERVICE)["spec"]["traffic"].append(preview)
+    cloud.service(SERVICE)["status"]["traffic"].append(preview | {"url": "https://pr-1---a.run.app"})
+    before = copy.deepcopy(cloud.resources)
+
+    def result(requests=math.inf):
+        cloud.requests_left = requests
+        done = cloud.run(*command, cwd=deployed)
+        return done, cloud.traffic(SERVICE), cloud.tags(SERVICE), sorted(cloud.resources)
+
+    unchanged = cloud.traffic(SERVICE), cloud.tags(SERVICE), sorted(cloud.resources)
+    whole, *wanted = result()
+    assert tuple(wanted) != unchanged
+    for requests in itertools.count():
+        cloud.resources = copy.deepcopy(before)
+        cut, *seen = result(requests)
+        if cloud.requests_left >= 0:
+            break
+        assert cut.returncode != 0, cut.stdout
+        assert cut.stdout.strip()
+        assert tuple(seen) == unchanged or seen == wanted
+        again, *seen = result()
+        assert again.returncode == whole.returncode, again.stdout
+        assert seen == wanted
+    assert requests >= 3

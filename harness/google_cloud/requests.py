@@ -60,7 +60,8 @@ class Requests(State):
         call = Call(method, api, path, query, body, data, caller)
         with self.lock:
             self.calls.append(call)
-            if self.broken:
+            self.requests_left -= 1
+            if self.broken or self.requests_left < 0:
                 return 400, {"error": {"code": 400, "status": "CANCELLED", "message": "broken off by the test"}}
             try:
                 require_own_quota(headers)

@@ -1,5 +1,6 @@
 """What the stand-in has: the project's resources, the policies, and the requests so far."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -74,6 +75,8 @@ class State:
     hesitant: bool = False
     #: Whether every request fails from now on, as when the set-up is interrupted.
     broken: bool = False
+    #: After how many more requests it is broken; negative once it has been.
+    requests_left: float = math.inf
     #: Reads that fail, though what they would show is there: the ends of their paths.
     failing: set[str] = field(default_factory=set)
     #: What cannot be deleted, since something of Google's still uses it.

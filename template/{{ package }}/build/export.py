@@ -28,7 +28,9 @@ def export_pages(settings: Path | None) -> None:
         os.environ |= read_settings(settings.read_text()) | os.environ
     try:
         if not re.match("https?://.", api_url := get_config().api_url):
-            sys.exit(f"production.build: api_url of rxconfig.py is '{api_url}' and must start with https:// or http://.")
+            sys.exit(
+                f"production.build: api_url of rxconfig.py is '{api_url}' and must start with https:// or http://."
+            )
         cli.main(["export", "--frontend-only", "--no-zip"], standalone_mode=False)
     except Exception as error:
         if not (reason := explain(error)):
