@@ -14,7 +14,7 @@ from harness.apps import adopt, copy_of
 from harness.commands import must_run, run
 from harness.engine import Container, built
 from harness.history import commit
-from harness.installs import build
+from harness.installs import build, give_uv
 from harness.serving import Served, get
 from harness.visitor import watch
 
@@ -143,6 +143,45 @@ def test_an_api_url_that_is_no_address_is_named(app):
         done = run("scripts/build", cwd=app)
     assert done.returncode == 1
     assert "api_url of rxconfig.py is 'shop.example' and must start with https://" in done.stdout.splitlines()[-1]
+
+
+WORKSPACE = """[project]
+name = "ordinary"
+version = "1.0"
+requires-python = ">=3.11"
+dependencies = ["reflex>=0.8", "tea_from_workspace", "tea_from_index"]
+
+[tool.uv.workspace]
+members = ["parts/*"]
+
+[tool.uv.sources]
+tea_from_workspace = {{ workspace = true }}
+tea_from_index = {{ index = "tea" }}
+
+[[tool.uv.index]]
+name = "tea"
+url = "{index}"
+explicit = true
+"""
+
+
+def test_a_workspace_is_locked_and_a_lock_that_fails_leaves_the_old_one(index, tmp_path):
+    app = copy_of("ordinary", tmp_path / "app")
+    (app / "requirements.txt").unlink()
+    (app / "pyproject.toml").write_text(WORKSPACE.format(index=index))
+    part = package(app / "parts/tea", "tea_from_workspace")
+    must_run("uv", "lock", "--quiet", cwd=app)
+    adopt(app)
+    give_uv(app)
+    must_run("scripts/lock", cwd=app)
+    locks = ("requirements.lock", "requirements-tools.lock", "tea_from_workspace-1.0-py2.py3-none-any.whl")
+    written = [(app / "production" / name).read_bytes() for name in locks]
+    assert b"./production/tea_from_workspace-1.0-py2.py3-none-any.whl --hash=sha256:" in written[0]
+    assert f"--extra-index-url {index}\n".encode() in written[0]
+    assert b"tea-from-index==1.0 \\\n    --hash=sha256:" in written[0]
+    with changed(part / "pyproject.toml", lambda text: text.replace("flit_core.buildapi", "nothing_there")):
+        assert run("scripts/lock", "--upgrade", cwd=app).returncode != 0
+    assert [(app / "production" / name).read_bytes() for name in locks] == written
 
 
 def test_its_lock_has_no_more_than_an_image_can_install(app):
