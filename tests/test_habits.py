@@ -1,5 +1,6 @@
 """What existing apps do while they are imported, and what lies in their assets."""
 
+import base64
 import contextlib
 import functools
 import http.client
@@ -20,6 +21,7 @@ from harness.visitor import watch
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("habits")]  # they share one app
 
+SECRET = "of-the-tea-shop"  # noqa: S105
 IMPORTED = """
 import os, threading, time
 import tea_from_folder, tea_from_git, tea_from_index, tea_from_wheel
@@ -53,6 +55,18 @@ def index(tmp_path_factory):
     class Files(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
+
+        def send_head(self):
+            """Have a second index, at /private, with the same package and for one person."""
+            if self.path.startswith("/private"):
+                if self.headers["Authorization"] != f"Basic {base64.b64encode(f'me:{SECRET}'.encode()).decode()}":
+                    self.send_response(401)
+                    self.send_header("WWW-Authenticate", 'Basic realm="private"')
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return None
+                self.path = self.path.removeprefix("/private")
+            return super().send_head()
 
     handler = functools.partial(Files, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -143,6 +157,46 @@ def test_an_api_url_that_is_no_address_is_named(app):
         done = run("scripts/build", cwd=app)
     assert done.returncode == 1
     assert "api_url of rxconfig.py is 'shop.example' and must start with https://" in done.stdout.splitlines()[-1]
+
+
+PRIVATE = """[project]
+name = "ordinary"
+version = "1.0"
+requires-python = ">=3.11"
+dependencies = ["reflex>=0.8", "tea_from_index"]
+
+[tool.uv.sources]
+tea_from_index = {{ index = "tea-shop" }}
+
+[[tool.uv.index]]
+name = "tea-shop"
+url = "{index}"
+explicit = true
+"""
+
+
+@pytest.mark.parametrize("place", ["the environment", "a variable of the address", "the address"])
+def test_a_package_of_a_private_index_becomes_a_wheel_and_its_credentials_stay_here(place, index, tmp_path):
+    app = copy_of("ordinary", tmp_path / "app")
+    private = index.replace("/simple", "/private/simple")
+    given = {}
+    if place == "the environment":
+        (app / "requirements.txt").unlink()
+        (app / "pyproject.toml").write_text(PRIVATE.format(index=private))
+        given = {"UV_INDEX_TEA_SHOP_USERNAME": "me", "UV_INDEX_TEA_SHOP_PASSWORD": SECRET}
+    else:
+        secret = SECRET if place == "the address" else "${TEA_TOKEN}"
+        address = private.replace("://", f"://me:{secret}@")
+        (app / "requirements.txt").write_text(f"--extra-index-url {address}\nreflex>=0.8\ntea_from_index\n")
+        given = {"TEA_TOKEN": SECRET}
+    adopt(app)
+    give_uv(app)
+    said = must_run("scripts/lock", cwd=app, **given)
+    written = (app / "production/requirements.lock").read_text()
+    assert re.search(r"^./production/tea_from_index-1.0-\S+.whl --hash=sha256:", written, re.MULTILINE)
+    assert "tea-from-index==" not in written
+    assert "/private/" not in written
+    assert SECRET not in said + written
 
 
 WORKSPACE = """[project]
