@@ -43,7 +43,8 @@ def export_pages(settings: Path | None) -> None:
 def explain(error: Exception) -> str:
     """Say in a sentence why the app cannot be imported, and what to do; nothing if the error is another."""
     if isinstance(error, SyntaxError):
-        return f"{os.path.relpath(error.filename or '')}, line {error.lineno}: {error.msg}. Correct it; the app cannot be imported."
+        where = f"{os.path.relpath(error.filename or '')}, line {error.lineno}"
+        return f"{where}: {error.msg}. Correct it; the app cannot be imported."
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(os.getcwd()) and "/.venv/" not in frame.filename]
     if not own or own[-1].filename == __file__:
