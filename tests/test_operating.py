@@ -350,3 +350,21 @@ def test_a_command_that_breaks_off_at_any_request_ends_the_same_when_it_is_run_a
         assert again.returncode == whole.returncode, again.stdout
         assert seen == wanted
     assert requests >= 3
+
+
+def test_a_deployment_that_breaks_off_before_its_build_changes_nothing(cloud, deployed):
+    def builds():
+        return [call for call in cloud.changes() if call.path.endswith("/builds")]
+
+    before, resources = len(cloud.calls), copy.deepcopy(cloud.resources)
+    assert "the build ended with" in cloud.run("deploy/now", cwd=deployed).stdout  # nobody runs one here
+    posted = cloud.calls.index(builds()[-1]) - before
+    assert posted > 3
+    for requests in range(posted + 1):
+        cloud.resources, cloud.requests_left = copy.deepcopy(resources), requests
+        done = cloud.run("deploy/now", cwd=deployed)
+        assert done.returncode == 1
+        assert "broken off by the test" in done.stdout
+        assert {path for path in cloud.resources if not path.startswith("b/")} == {
+            path for path in resources if not path.startswith("b/")
+        }
