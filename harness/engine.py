@@ -194,7 +194,7 @@ def stand_ins() -> list[str]:
     return sorted({name for line in said.splitlines() if line.startswith("stand-in ") for name in line.split()[1:]})
 
 
-DEBIAN = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
+DEBIAN = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky", "3.15": "sid"}
 """Which Debian has which Python."""
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 from playwright.sync_api import Browser, Page
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from harness import (
     engine,
@@ -96,6 +98,21 @@ def pytest_configure(config: pytest.Config) -> None:
         UPDATES.unlink(missing_ok=True)
         REFUSALS.unlink(missing_ok=True)
         TRIED.unlink(missing_ok=True)
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives each test to the first process that is free, and the tests that share what takes long to one process."""
+
+    TOGETHER = ("tests/test_habits.py",)
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in self.TOGETHER else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Use it for `--dist loadscope`."""
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,7 +19,7 @@ from harness.installs import build, give_uv
 from harness.serving import Served, get
 from harness.visitor import watch
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("habits")]  # they share one app
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SECRET = "of-the-tea-shop"  # noqa: S105
 IMPORTED = """

@@ -26,7 +26,7 @@ EDGES: list[Answers] = [
     {"cpu": "8", "memory": "32Gi"},
     {"cpu": "4"},
     {"python_version": "3.11", "region": "europe-west12", "gcp_project": "my-project-123"},
-    {"python_version": "3.14", "public": False, "github_actions": False},
+    {"python_version": "3.15", "public": False, "github_actions": False},
     {"deploy_url": "https://shop.example.com"},
     {"public": False, "iap": True},
     {"billing": "instance", "min_instances": 1, "execution_environment": "gen1"},
