@@ -191,8 +191,10 @@ def google(cloud, project, redis_url, tmp_path) -> Iterator[Callable[[Answers], 
         return made["google"], made["project"]
 
     yield get
-    for container in made["google"].containers if "google" in made else []:
-        container.__exit__()
+    if "google" in made:
+        made["google"].proxies.close()
+        for container in made["google"].containers:
+            container.__exit__()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import subprocess
+import time
+from http.client import HTTPConnection
 
 import pytest
 import yaml
@@ -156,6 +158,30 @@ class TestGitHub:
         done = from_github(*prepared)
         assert done.returncode != 0
         assert any(word in done.stdout for word in says.split("|")) or "permission" in done.stdout.lower(), done.stdout
+
+
+def test_an_app_behind_identity_aware_proxy_gets_traffic_and_only_those_with_the_role_enter(cloud, google):
+    running, project = google({"public": False, "iap": True})
+    assert cloud.run("deploy/setup", "--yes", cwd=project).returncode == 0
+    done = cloud.run("deploy/now", cwd=project)
+    assert done.returncode == 0, f"{done.stdout}\n{running.log}"
+    assert "trial: event: passed" in running.log
+    address = next(iter(cloud.service(SERVICE)["status"]["revisions"].values()))
+    build = f"{SERVICE}-build@{PROJECT}.iam.gserviceaccount.com"
+    now = int(time.time())
+
+    def enter(email=build, audience=f"{address}/*"):
+        token = metadata.unsigned({"iss": email, "sub": email, "aud": audience, "iat": now, "exp": now + 600})
+        return get(f"{address}/ping", Authorization=f"Bearer {token}")[0]
+
+    visitor = HTTPConnection(address.removeprefix("http://"), timeout=10)
+    visitor.request("GET", "/")
+    answer = visitor.getresponse()
+    assert (answer.status, answer.headers["Location"].split("/")[2]) == (302, "accounts.google.com")
+    visitor.close()
+    assert enter() == 200
+    assert enter(audience="https://other.example/*") == 401
+    assert enter(email=f"stranger@{PROJECT}.iam.gserviceaccount.com") == 403
 
 
 class TestStaging:

@@ -1,11 +1,13 @@
 """What runs builds, revisions and jobs behind the stand-in's API: containers of an app's own image."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from harness.commands import must_run, run
 from harness.engine import DOCKER, Container
 from harness.google_cloud import GoogleCloud, builds
+from harness.google_cloud.proxy import IdentityAwareProxy
 from harness.processes import until
 from harness.tcp_ports import listens
 
@@ -27,6 +29,7 @@ class Google:
         self.cloud, self.folder, self.image, self.redis_url = cloud, folder, image, redis_url
         self.containers: list[Container] = []
         self.failures: list[Exception] = []
+        self.proxies = contextlib.ExitStack()
         cloud.start, cloud.builder, cloud.task = self.start, self.build, self.task
 
     def start(self, description: Resource) -> str:
@@ -40,7 +43,10 @@ class Google:
         until(lambda: listens(container.port) or container.state("Running") != "true", 60)
         if not listens(container.port):
             raise RuntimeError(container.log)
-        return container.url
+        if not description["proxied"]:
+            return container.url
+        proxy = self.proxies.enter_context(IdentityAwareProxy(self.cloud, container.port))
+        return proxy.url
 
     def environment(self, description: Resource) -> dict[str, str]:
         """Give a container's environment."""

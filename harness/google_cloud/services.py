@@ -66,7 +66,7 @@ def deploy(cloud: GoogleCloud, call: Call, before: Resource | None) -> Resource:
     problem = old.get("problem", "")
     known = cloud.resources.get(f"{REVISIONS}/{revision}")
     if known is None:
-        problem = start(cloud, template, revision, addresses)
+        problem = start(cloud, wanted, revision, addresses)
         labels = template["metadata"].get("labels", {}) | {"serving.knative.dev/service": name}
         state = {"status": "False", "message": problem} if problem else {"status": "True"}
         cloud.resources[f"{REVISIONS}/{revision}"] = {
@@ -152,14 +152,15 @@ def require_act_as(cloud: GoogleCloud, call: Call, spec: Resource) -> None:
         raise RejectedError(403, "PERMISSION_DENIED", reason)
 
 
-def start(cloud: GoogleCloud, template: Resource, revision: str, addresses: dict[str, str]) -> str:
+def start(cloud: GoogleCloud, wanted: Resource, revision: str, addresses: dict[str, str]) -> str:
     """Start a revision as its own account; note its address, or return what went wrong."""
+    template = wanted["spec"]["template"]
     if problem := trouble(cloud, template["spec"]):
         return problem
     try:
-        addresses[revision] = cloud.start(
-            described(cloud, template["spec"], template["metadata"].get("annotations", {}))
-        )
+        description = described(cloud, template["spec"], template["metadata"].get("annotations", {}))
+        proxied = wanted["metadata"].get("annotations", {}).get("run.googleapis.com/iap-enabled", "")
+        addresses[revision] = cloud.start(description | {"proxied": proxied.lower() == "true"})
     except RuntimeError as error:
         return str(error)
     return ""
