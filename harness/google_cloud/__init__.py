@@ -12,6 +12,7 @@ What it rejects, each by a rule of Google's documentation:
 - a role for an account that does not exist, or, in tests that want it, is not visible yet;
 - a grant to allUsers, or a public service, where the organization forbids them;
 - an identity token for an account that may not have one;
+- a request to an app behind Identity-Aware Proxy without a token for its address, or the role: see proxy.py;
 - an instance of Cloud SQL that is protected, or whose name was given up a short time ago: see sql.py;
 - a mapping of a domain that nobody has proved to own: see domains.py; an alert without what its kind needs: see
   resources.py; a network that has no addresses for Google's, or one that Cloud SQL still uses: see peering.py;
