@@ -22,12 +22,12 @@ def end_session(leader: subprocess.Popen) -> None:
     until(lambda: session(leader.pid) == [], 15)
 
 
-def until(true: object, seconds: float) -> None:
-    """Wait until a function returns something true; fail after so many seconds."""
+def until(true: object, seconds: float, every: float = 0.02) -> None:
+    """Wait until a function, called `every` so many seconds, returns something true; fail after so many `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"did not happen within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def session(leader: int) -> list[int]:

@@ -4,21 +4,24 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwright
 
 PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome")
 """The first one is Chromium without a window at all, for half the CPU time; it is also what Playwright installs."""
 
 
-@contextlib.contextmanager
-def chromium(*options: str) -> Iterator[Browser]:
-    """Run a real Chromium: the system's, or else Playwright's; `options` are more of its command line."""
+def launch(kind: BrowserType, *options: str) -> Browser:
+    """Start a real Chromium: the system's, or else Playwright's; `options` are more of its command line."""
     system = next(filter(None, map(shutil.which, PROGRAMS)), None)
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=system, args=[*quiet, *options])
+    return kind.launch(executable_path=system, args=[*quiet, *options])
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run a real Chromium."""
+    with sync_playwright() as playwright, launch(playwright.chromium) as browser:
         yield browser
-        browser.close()
 
 
 def watch(page: Page) -> list[str]:

@@ -316,7 +316,7 @@ def test_a_database_that_an_image_has_no_place_for_is_named(tmp_path):
     lock(adopted)
     build(adopted, ".")
     with Container(built(adopted)) as container:
-        until(lambda: container.state("Running") != "true", 30)
+        until(lambda: container.state("Running") != "true", 30, every=0.3)
         assert container.state("ExitCode") != "0"
         assert "the file notes.db, and a container cannot write there. Answer database with postgres" in container.log
 

@@ -45,11 +45,11 @@ def test_an_instance_that_stood_still_goes_on(render):
         for server, startup in product(SERVERS, STARTUPS):
             image = built(render({"server": server, "startup": startup}))
             app = apps[server, startup] = stack.enter_context(Container(image))
-            until(lambda app=app: listens(app.port) or app.state("Running") != "true", 60)
+            until(lambda app=app: listens(app.port) or app.state("Running") != "true", 60, every=0.3)
             fronts[server, startup] = stack.enter_context(FrontEnd(app))
             # A crawler takes the first page of the cold instance and leaves.
             assert get(f"{fronts[server, startup].url}/", connection="close")[0] == 200, app.log
-            until(lambda front=fronts[server, startup]: front.paused, 10)
+            until(lambda front=fronts[server, startup]: front.paused, 60)
 
         time.sleep(PAUSE)
         tokens = {}
@@ -57,7 +57,7 @@ def test_an_instance_that_stood_still_goes_on(render):
             took, count, tokens[which] = visit(front)
             assert count == 1, which
             assert took < 15, f"{which}: the first event took {took:.1f} s"
-            until(lambda front=front: front.paused, 10)
+            until(lambda front=front: front.paused, 60)
 
         time.sleep(PAUSE)
         for which, front in fronts.items():

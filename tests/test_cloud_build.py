@@ -49,7 +49,7 @@ def run(cloud, containers, set_up, tmp_path):
         container = Container(description["image"], **environment)
         containers.append(container)
         # Cloud Run waits for the port, then the revision is ready.
-        until(lambda: listens(container.port) or container.state("Running") != "true", 60)
+        until(lambda: listens(container.port) or container.state("Running") != "true", 60, every=0.3)
         if not listens(container.port):
             msg = f"The container failed to start and listen on the port defined by PORT={container.port}"
             raise RuntimeError(msg)

@@ -11,7 +11,7 @@ from harness.network import Balancer
 from harness.processes import until
 from harness.serving import Served
 from harness.tcp_ports import free_port
-from harness.visitor import chromium
+from harness.visitor import launch
 from tests.variants import SERVERS, name
 
 pytestmark = pytest.mark.slow
@@ -116,10 +116,12 @@ CONFIGURATIONS = {
 
 
 @pytest.fixture(scope="module")
-def shoppers():
+def shoppers(browser):
     """Run a Chromium that finds the shop on a port of this machine, which the test chooses later."""
-    with Balancer([]) as shop, chromium(f"--host-resolver-rules=MAP shop.example:80 localhost:{shop.port}") as browser:
-        yield browser, shop
+    with Balancer([]) as shop:
+        there = f"--host-resolver-rules=MAP shop.example:80 localhost:{shop.port}"
+        with launch(browser.browser_type, there) as another:
+            yield another, shop
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)

@@ -40,7 +40,7 @@ class Google:
         """
         container = Container(self.image, *sockets(description), **self.environment(description))
         self.containers.append(container)
-        until(lambda: listens(container.port) or container.state("Running") != "true", 60)
+        until(lambda: listens(container.port) or container.state("Running") != "true", 60, every=0.3)
         if not listens(container.port):
             raise RuntimeError(container.log)
         if not description["proxied"]:
