@@ -359,7 +359,7 @@ def test_a_deployment_that_breaks_off_before_its_build_changes_nothing(cloud, de
     before, resources = len(cloud.calls), copy.deepcopy(cloud.resources)
     assert cloud.run("deploy/now", cwd=deployed).returncode == 0
     posted = cloud.calls.index(builds()[-1]) - before
-    assert posted > 3
+    assert posted >= 3
     for requests in range(posted + 1):
         cloud.resources, cloud.requests_left = copy.deepcopy(resources), requests
         done = cloud.run("deploy/now", cwd=deployed)
