@@ -143,9 +143,9 @@ def test_a_trial_accepts_what_a_browser_can_click(configuration, project, shoppe
         page = browser.new_page()
         page.goto(address or app.url)
         if works:
-            until(lambda: page.click("#increment") or page.inner_text("#count") != "0", 10)
+            until(lambda: page.click("#increment") or page.inner_text("#count") != "0", 30, every=0.2)
         else:
-            expect(page.get_by_text("Cannot connect to server")).to_be_visible(timeout=10_000)
+            expect(page.get_by_text("Cannot connect to server")).to_be_visible(timeout=30_000)
             page.click("#increment")
             assert page.inner_text("#count") == "0"
         page.close()
