@@ -430,6 +430,9 @@ class TestIdentityAwareProxy:
         assert cloud.members(INVOKERS, "roles/run.invoker") == [agent]
         deploy(cloud, made, "22222222")
         assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
+        assert "Identity-Aware Proxy" not in cloud.run("deploy/check", cwd=made).stdout
+        cloud.service(SERVICE)["metadata"]["annotations"]["run.googleapis.com/iap-enabled"] = "false"
+        assert "Identity-Aware Proxy is off" in cloud.run("deploy/check", cwd=made).stdout
 
     def test_a_set_up_from_before_the_answer_is_named(self, cloud, project, set_up):
         set_up(cloud, {"public": False})
@@ -448,6 +451,7 @@ class TestIdentityAwareProxy:
         assert "--data iap=true" in done.stdout
         assert "--no-iap" in done.stdout
         assert len(cloud.changes()) == before
+        assert "Identity-Aware Proxy is on, and stops every deployment" in cloud.run("deploy/check", cwd=made).stdout
 
 
 def test_the_longest_service_name_has_room_for_a_tag(cloud, project, set_up):
