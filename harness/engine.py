@@ -299,12 +299,13 @@ class Container:
         variables = {"PORT": str(free_port()), "BACKEND_PORT": str(free_port())} | environment
         self.port = int(variables["PORT"])
         self.url = f"http://localhost:{self.port}"
-        self.id = docker(
+        said = docker(
             *("run", "--detach", "--network=host", "--memory=512m", "--memory-swap=512m", "--cpus=1"),
             *(f"--env={name}={value}" for name, value in variables.items()),
             *options,
             image,
-        ).split()[-1]
+        )
+        self.id = re.findall(r"\b[0-9a-f]{64}\b", said)[-1]  # a busy Engine's client may print more than that
 
     def __enter__(self) -> Self:
         """Be a context that removes the container."""
