@@ -41,7 +41,7 @@ def export_pages(settings: Path | None) -> None:
 
 
 def explain(error: Exception) -> str:
-    """Say in a sentence why the app cannot be imported, and what to do; nothing if the error is another."""
+    """Say in a sentence which line of the app fails, and what to do; nothing if the error is not the app's."""
     if isinstance(error, SyntaxError):
         where = f"{os.path.relpath(error.filename or '')}, line {error.lineno}"
         return f"{where}: {error.msg}. Correct it; the app cannot be imported."
@@ -54,7 +54,7 @@ def explain(error: Exception) -> str:
         fix = "Is its package among the app's requirements? Then run scripts/lock."
         return f"{where}: {error}. The app cannot be imported. {fix}"
     if not isinstance(error, KeyError) or frames[-1].filename not in (os.__file__, "<frozen os>"):
-        return f"{where}: {type(error).__name__}: {error}. The app cannot be imported."
+        return f"{where}: {type(error).__name__}: {error}. The pages cannot be built."
     return (
         f"{where}, reads the environment variable {error} while it is imported, and it is not set. Set it in .env for"
         " this machine and in deploy/env.yaml for an image. A secret has no place in an image: read it where it is"
