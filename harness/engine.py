@@ -81,6 +81,8 @@ def start() -> bool:
         with (HOME / "dockerd.log").open("w") as log:
             engine = subprocess.Popen(
                 daemon(),
+                # It may outlive the folder for temporary files of this run.
+                env={name: value for name, value in os.environ.items() if name != "TMPDIR"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
