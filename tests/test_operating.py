@@ -9,6 +9,7 @@ import pytest
 
 from harness.commands import must_run
 from harness.google_cloud import FOREIGN_PROPERTIES
+from harness.google_cloud.interruptions import interrupted
 from harness.google_cloud.steps import SERVICE, deploy, step, switch
 from harness.history import commit
 
@@ -328,28 +329,39 @@ def test_a_command_that_breaks_off_at_any_request_ends_the_same_when_it_is_run_a
     preview = {"tag": "pr-1", "revisionName": revision(FIRST)}
     cloud.service(SERVICE)["spec"]["traffic"].append(preview)
     cloud.service(SERVICE)["status"]["traffic"].append(preview | {"url": "https://pr-1---a.run.app"})
-    before = copy.deepcopy(cloud.resources)
 
-    def result(requests=math.inf):
-        cloud.requests_left = requests
-        done = cloud.run(*command, cwd=deployed)
-        return done, cloud.traffic(SERVICE), cloud.tags(SERVICE), sorted(cloud.resources)
+    def state():
+        return cloud.traffic(SERVICE), cloud.tags(SERVICE), sorted(cloud.resources)
 
-    unchanged = cloud.traffic(SERVICE), cloud.tags(SERVICE), sorted(cloud.resources)
-    whole, *wanted = result()
-    assert tuple(wanted) != unchanged
+    unchanged = state()
+    for left in interrupted(cloud, lambda: cloud.run(*command, cwd=deployed), state):
+        assert left in (unchanged, state()), "half of it is done"
+
+
+def test_traffic_that_moves_in_steps_and_breaks_off_at_any_request_is_moved_by_the_next_deployment(cloud, deployed):
+    assert step(cloud, deployed, "candidate", THIRD).returncode == 0
+    kept, seen = copy.deepcopy([cloud.resources, cloud.policies]), []
     for requests in itertools.count():
-        cloud.resources = copy.deepcopy(before)
-        cut, *seen = result(requests)
+        cloud.resources, cloud.policies = copy.deepcopy(kept)
+        cloud.requests_left = requests
+        done = switch(cloud, deployed, THIRD, GRADUAL="yes", GRADUAL_SECONDS="0.1")
         if cloud.requests_left >= 0:
             break
-        assert cut.returncode != 0, cut.stdout
-        assert cut.stdout.strip()
-        assert tuple(seen) == unchanged or seen == wanted
-        again, *seen = result()
-        assert again.returncode == whole.returncode, again.stdout
-        assert seen == wanted
-    assert requests >= 3
+        cloud.requests_left = math.inf
+        shares = cloud.traffic(SERVICE)
+        assert sum(shares.values()) == 100
+        assert shares.keys() <= {revision(SECOND), revision(THIRD)}
+        assert done.returncode != 0
+        assert done.stdout.strip()
+        if shares not in seen:
+            seen.append(shares)
+            candidate = {file: file.read_bytes() for file in (deployed / ".candidate").iterdir()}
+            deploy(cloud, deployed, "44444444")
+            assert cloud.traffic(SERVICE) == {revision("44444444"): 100}
+            for file, content in candidate.items():
+                file.write_bytes(content)
+    assert [shares.get(revision(THIRD), 0) for shares in seen] == [0, 10, 50, 100]
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_deployment_that_breaks_off_before_its_build_changes_nothing(cloud, deployed):

@@ -61,7 +61,7 @@ class Requests(State):
         with self.lock:
             self.calls.append(call)
             self.requests_left -= 1
-            if self.broken or self.requests_left < 0:
+            if self.requests_left < 0:
                 return 400, {"error": {"code": 400, "status": "CANCELLED", "message": "broken off by the test"}}
             try:
                 require_own_quota(headers)

@@ -73,9 +73,7 @@ class State:
     unseen: int = 0
     #: Whether an API rejects the first request after it was enabled.
     hesitant: bool = False
-    #: Whether every request fails from now on, as when the set-up is interrupted.
-    broken: bool = False
-    #: After how many more requests it is broken; negative once it has been.
+    #: After how many more requests every one fails, as when a command is interrupted; negative once one has failed.
     requests_left: float = math.inf
     #: Reads that fail, though what they would show is there: the ends of their paths.
     failing: set[str] = field(default_factory=set)
