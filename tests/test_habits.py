@@ -5,6 +5,7 @@ import contextlib
 import functools
 import http.client
 import http.server
+import os
 import re
 import threading
 
@@ -12,8 +13,9 @@ import pytest
 from playwright.sync_api import expect
 
 from harness.apps import adopt, copy_of
+from harness.caches import ROOT
 from harness.commands import must_run, run
-from harness.engine import Container, built
+from harness.engine import Container, built, docker
 from harness.history import commit
 from harness.installs import build, give_uv
 from harness.serving import Served, get
@@ -21,6 +23,7 @@ from harness.visitor import watch
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
+PROGRAMS = ROOT / "tests/programs"
 SECRET = "of-the-tea-shop"  # noqa: S105
 IMPORTED = """
 import os, threading, time
@@ -47,7 +50,10 @@ def wheel(folder, name, into):
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
-    """Serve a package index with one package that no other has."""
+    """Serve a package index with one package that no other has, and a mirror of this machine's."""
+    configured = run("python", "-m", "pip", "config", "get", "global.index-url").stdout
+    addresses = [os.environ.get("PIP_INDEX_URL", ""), configured, os.environ["PIP_INDEX_URL"]]
+    usual = next(address.strip().rstrip("/") for address in addresses if address.startswith("http"))
     folder = tmp_path_factory.mktemp("index")
     file = wheel(folder, "tea_from_index", folder / "simple/tea-from-index")
     (folder / "simple/tea-from-index/index.html").write_text(f'<a href="{file}">{file}</a>')
@@ -57,7 +63,7 @@ def index(tmp_path_factory):
             pass
 
         def send_head(self):
-            """Have a second index, at /private, with the same package and for one person."""
+            """Have a second index, at /private, with the same package and for one person, and so the mirror."""
             if self.path.startswith("/private"):
                 if self.headers["Authorization"] != f"Basic {base64.b64encode(f'me:{SECRET}'.encode()).decode()}":
                     self.send_response(401)
@@ -66,6 +72,12 @@ def index(tmp_path_factory):
                     self.end_headers()
                     return None
                 self.path = self.path.removeprefix("/private")
+            if self.path.startswith("/mirror"):
+                self.send_response(302)
+                self.send_header("Location", self.path.replace("/mirror", usual))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return None
             return super().send_head()
 
     handler = functools.partial(Files, directory=str(folder))
@@ -90,6 +102,7 @@ def app(index, tmp_path_factory):
     file = wheel(tmp_path_factory.mktemp("wheel"), "tea_from_wheel", folder / "wheels")
     wanted = [
         f"--extra-index-url {index}",
+        f"# --index-url https://me:{SECRET}@shop.example/simple",
         "-r requirements/more.txt",
         f"tea_from_git @ git+file://{repository}",
         "./parts/tea",
@@ -199,6 +212,21 @@ def test_a_package_of_a_private_index_becomes_a_wheel_and_its_credentials_stay_h
     assert SECRET not in said + written
 
 
+def test_a_mirror_that_asks_for_credentials_stands_for_pypi(index, tmp_path):
+    """An image installs from PyPI what the developer's machine got from the mirror."""
+    app = copy_of("ordinary", tmp_path / "app")
+    mirror = index.replace("://", f"://me:{SECRET}@").replace("/simple", "/private/mirror")
+    (app / "requirements.txt").write_text(f"--index-url {mirror}\nreflex>=0.8\n")
+    adopt(app)
+    give_uv(app)
+    said = must_run("scripts/lock", cwd=app)
+    written = (app / "production/requirements.lock").read_text()
+    assert re.search(r"^reflex==\S+ \\\n    --hash=sha256:", written, re.MULTILINE)
+    assert "mirror" not in written
+    assert SECRET not in said + written
+    assert not list((app / "production").glob("*.whl"))
+
+
 WORKSPACE = """[project]
 name = "ordinary"
 version = "1.0"
@@ -276,46 +304,23 @@ def test_an_image_gets_the_variables_of_its_deployment(app):
     (app / "deploy/env.yaml").write_text("# What the app greets with.\nGREETING: \"hello\"\nOTHER: 'it''s' # unused\n")
     with Container(built(app), GREETING="hello") as container:
         assert get(f"{container.ready().url}/")[0] == 200
+        for file in ("requirements.txt", "requirements/more.txt"):  # the credentials of an index stay outside
+            written = (app / file).read_text()
+            assert docker("exec", container.id, "cat", file) == written.replace(f"me:{SECRET}@", "")
 
 
-PARTS = """
-
-def parts():
-    return rx.vstack(
-        rx.script("window.first = true"),
-        rx.el.script("window.second = true"),
-        rx.html("<script>window.third = true</script>"),
-        rx.markdown("# hello $x^2$\\n\\n```python\\nprint(1)\\n```"),
-        rx.code_block("print(1)", language="python"),
-        rx.recharts.line_chart(rx.recharts.line(data_key="a"), data=[{"a": 1}, {"a": 2}], width=200, height=100),
-        rx.data_editor(columns=[{"title": "a", "type": "str"}], data=[["x"]]),
-        rx.moment(date="2026-01-01"),
-        rx.upload(rx.text("up")),
-        rx.accordion.root(rx.accordion.item(header="a", content="b")),
-        %s
-    )
-
-
-async def docs(_):
-    return HTMLResponse("<script>document.title = 'docs'</script>")
-
-
-app.add_page(parts, route="/parts")
-app.api_transformer = Starlette(routes=[Route("/docs", docs)])
-"""
-
-
-def with_parts(folder, *more):
+def with_components(folder, change=str):
+    """Add a page with each component of Reflex to a starter, after a change of its text."""
+    text = (PROGRAMS / "components.py").read_text()
+    (folder / "my_reflex_app/components.py").write_text(change(text))
     module = folder / "my_reflex_app/my_reflex_app.py"
-    imports = "from starlette.applications import Starlette\nfrom starlette.responses import HTMLResponse\n"
-    imports += "from starlette.routing import Route\n"
-    module.write_text(imports + module.read_text() + PARTS % ", ".join(more))
+    module.write_text(module.read_text() + "\n\nfrom my_reflex_app.components import add_to\n\nadd_to(app)\n")
     return module
 
 
 def test_the_starters_policy_lets_the_components_of_reflex_work(project, page):
     made = project()
-    with_parts(made)
+    with_components(made)
     build(made)
     with Served(made) as served:
         complaints = watch(page)
@@ -323,6 +328,9 @@ def test_the_starters_policy_lets_the_components_of_reflex_work(project, page):
         page.wait_for_load_state("networkidle")
         page.wait_for_function("window.first")
         assert page.evaluate("[window.second, window.third]") == [True, True]
+        parts = page.locator(".part")
+        assert parts.count() > 70
+        assert parts.evaluate_all("parts => parts.filter(part => !part.childNodes.length).length") == 0
         assert complaints == []
         page.goto(served.url)  # from a page whose own scripts are others
         page.evaluate("history.pushState({}, '', '/parts'); dispatchEvent(new PopStateEvent('popstate'))")
@@ -333,13 +341,12 @@ def test_the_starters_policy_lets_the_components_of_reflex_work(project, page):
 
 def test_what_the_starters_policy_rejects_is_named_by_the_build(project):
     made = project()
-    module = with_parts(
-        made,
-        'rx.image(src="https://pictures.example/a.png")',
-        'rx.script(src="https://scripts.example/a.js")',
-        'rx.el.script(rx.Var("1 + 1", _var_type=str))',
-        'rx.link("elsewhere", href="https://links.example/")',
-    )
+    elsewhere = """
+        rx.image(src="https://pictures.example/a.png"),
+        rx.script(src="https://scripts.example/a.js"),
+        rx.el.script(rx.Var("1 + 1", _var_type=str)),
+        rx.spinner(),"""
+    module = with_components(made, lambda text: text.replace("rx.spinner(),", elsewhere))
     sheets = module.read_text().replace('["/styles.css"]', '["/styles.css", "https://fonts.example/css2?family=Tea"]')
     module.write_text(sheets)
     said = [line for line in must_run("scripts/build", cwd=made).splitlines() if line.startswith("production.build")]

@@ -6,6 +6,25 @@ on=(--project="$PROJECT_ID" --region="$REGION")
 suffix=b${BUILD_ID:0:8}
 revision=$SERVICE-$suffix
 
+# Reads the service into `now`, by the paths of its fields, such as status.traffic[0].tag, and counts its targets of traffic.
+# A service that does not exist has none.
+declare -A now=()
+traffic=0
+read_service() {
+    local lines line
+    lines=$(gcloud run services list "${on[@]}" --filter="metadata.name=$SERVICE" --format='flattened[no-pad](metadata.annotations,
+        status.url,status.latestReadyRevisionName,status.traffic,spec.template.spec.containers)')
+    now=() traffic=0
+    while IFS= read -r line; do
+        [[ $line == *': '* ]] || continue
+        now[${line%%: *}]=${line#*: }
+        [[ ! $line =~ ^status\.traffic\[([0-9]+)\] ]] || traffic=$((BASH_REMATCH[1] + 1))
+    done <<<"$lines"
+}
+
+# Prints when a revision's build was asked for: digits that are greater for the newer of two. Nothing if nobody knows.
+time_of() { gcloud run revisions describe "$1" "${on[@]}" --format='value(metadata.labels.build-time)' || true; } # revision
+
 # Runs a command that changes the service, and again if another build changed it at the same moment: Cloud Run rejects a
 # change that was based on an older state.
 unless_changed_meanwhile() {
