@@ -166,10 +166,10 @@ def test_an_app_that_cannot_be_imported_is_explained_in_a_sentence(file, line, s
 
 
 def test_an_api_url_that_is_no_address_is_named(app):
-    with changed(app / "rxconfig.py", lambda text: text.replace(")", ', api_url="shop.example")')):
+    with changed(app / "rxconfig.py", lambda text: text.replace(")", ', api_url="shop.example/")')):
         done = run("scripts/build", cwd=app)
     assert done.returncode == 1
-    assert "api_url of rxconfig.py is 'shop.example' and must start with https://" in done.stdout.splitlines()[-1]
+    assert "api_url of rxconfig.py is 'shop.example/' and must start with https://" in done.stdout.splitlines()[-1]
 
 
 PRIVATE = """[project]

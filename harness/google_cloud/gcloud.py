@@ -40,7 +40,8 @@ def fast_gcloud() -> str:
     environment |= {"CLOUDSDK_PYTHON_SITEPACKAGES": "1", "CLOUDSDK_CONFIG": str(folder)}
     wrapper = folder / "bin/gcloud"
     wrapper.parent.mkdir()
-    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {CLIENT} {address} {program} "$@"\n')
+    named = f"import sys; sys.argv[1:1] = {[str(address), str(program)]}\n"
+    wrapper.write_text(f"#!{os.path.realpath(sys.executable)} -SE\n{named}{CLIENT.read_text()}")
     wrapper.chmod(0o755)
 
     server = subprocess.Popen([python, SERVER, lib, address, folder / "lessons"], env=environment)

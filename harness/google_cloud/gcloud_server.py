@@ -24,7 +24,7 @@ import gcloud  # noqa: E402 - it is in the folder that was added just now
 
 gcloud._fix_google_module()  # noqa: SLF001
 import googlecloudsdk.gcloud_main as main  # noqa: E402
-from googlecloudsdk.core import properties  # noqa: E402
+from googlecloudsdk.core import properties, transport  # noqa: E402
 from googlecloudsdk.core.configurations import named_configs  # noqa: E402
 
 # gcloud 528 has such a property for every API but these.
@@ -32,7 +32,6 @@ for api in ("billingbudgets", "servicenetworking"):
     if not hasattr(properties.VALUES.api_endpoint_overrides, api):
         properties.VALUES.api_endpoint_overrides._Add(api, command="gcloud services")  # noqa: SLF001
 
-OWN = ("googlecloudsdk", "google.", "apitools", "requests", "urllib3")
 FRESH = [
     "googlecloudsdk.core.credentials.gce_read",
     "google.auth.compute_engine._metadata",
@@ -52,6 +51,8 @@ class Server:
     def __init__(self) -> None:
         """Load what every command needs."""
         self.lessons = pathlib.Path(lessons)
+        # Up to ten times a command it asks a database for the machine's architecture.
+        transport.MakeUserAgentString = functools.lru_cache(transport.MakeUserAgentString)
         self.cli = main.CreateCLI([])
         self.commands: set[str] = set()
         self.modules = set(sys.modules)
@@ -92,7 +93,7 @@ class Server:
         """Leave the words of this command up to its first option, and the names of its modules, if they are new."""
         words = itertools.takewhile(lambda word: word[:1].isalpha() and word.replace("-", "").isalpha(), arguments)
         command = " ".join(words)
-        names = [name for name in sys.modules.keys() - self.modules if name.startswith(OWN) and "__" not in name]
+        names = [name for name in sys.modules.keys() - self.modules if "__" not in name]
         if names or command not in self.commands:
             written = self.lessons.with_suffix(f".{os.getpid()}")
             written.write_text(f"{command}\n{' '.join(names)}")
@@ -121,7 +122,7 @@ class Server:
         sys.argv = ["gcloud", *arguments]
         named_configs.ActivePropertiesFile.Invalidate()
         for name in FRESH:
-            if name in sys.modules:
+            if name in sys.modules and "GCE_METADATA_ROOT" in os.environ:
                 importlib.reload(sys.modules[name])
         if gce_read := sys.modules.get(FRESH[0]):  # a command asks for the same up to fifteen times
             gce_read.ReadNoProxy = functools.lru_cache(gce_read.ReadNoProxy)

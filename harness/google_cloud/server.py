@@ -141,6 +141,8 @@ class GoogleCloud(Requests):
             "CLOUDSDK_CORE_PROJECT": PROJECT,
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
+            "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "1",
+            "CLOUDSDK_SURVEY_DISABLE_PROMPTS": "1",
             "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
             # `gcloud storage` would start processes and threads for one small request.
             "CLOUDSDK_STORAGE_PROCESS_COUNT": "1",
@@ -151,7 +153,7 @@ class GoogleCloud(Requests):
             # Google's delays are short here.
             "PATIENCE": "20",
             "PATIENCE_STEP": "0.1",
-            "POLL_SECONDS": "0.1",
+            "POLL_SECONDS": "0.4",
         } | {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.google.test/" for api in APIS}
         if account:
             root = f"{self.address}/of/{account}"
