@@ -12,8 +12,7 @@ declare -A now=()
 traffic=0
 read_service() {
     local lines line
-    lines=$(gcloud run services list "${on[@]}" --filter="metadata.name=$SERVICE" --format='flattened[no-pad](metadata.annotations,
-        status.url,status.latestReadyRevisionName,status.traffic,spec.template.spec.containers)')
+    lines=$(gcloud run services list "${on[@]}" --filter="metadata.name=$SERVICE" --format='flattened[no-pad](metadata.annotations,status,spec.template.spec)')
     now=() traffic=0
     while IFS= read -r line; do
         [[ $line == *': '* ]] || continue
