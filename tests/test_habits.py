@@ -51,7 +51,7 @@ def wheel(folder, name, into):
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     """Serve a package index with one package that no other has, and a mirror of this machine's."""
-    configured = run("python", "-m", "pip", "config", "get", "global.index-url").stdout
+    configured = run("python", "-m", "pip", "config", "get", "global.index-url", cwd=ROOT).stdout
     addresses = [os.environ.get("PIP_INDEX_URL", ""), configured, os.environ["PIP_INDEX_URL"]]
     usual = next(address.strip().rstrip("/") for address in addresses if address.startswith("http"))
     folder = tmp_path_factory.mktemp("index")
