@@ -328,9 +328,7 @@ def test_the_starters_policy_lets_the_components_of_reflex_work(project, page):
         page.wait_for_load_state("networkidle")
         page.wait_for_function("window.first")
         assert page.evaluate("[window.second, window.third]") == [True, True]
-        parts = page.locator(".part")
-        assert parts.count() > 70
-        assert parts.evaluate_all("parts => parts.filter(part => !part.childNodes.length).length") == 0
+        assert page.locator(".part").count() > 70
         assert complaints == []
         page.goto(served.url)  # from a page whose own scripts are others
         page.evaluate("history.pushState({}, '', '/parts'); dispatchEvent(new PopStateEvent('popstate'))")
