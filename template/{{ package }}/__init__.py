@@ -3,6 +3,11 @@
 A server loads `production:app`. `reflex run` in development uses nothing of this.
 """
 
+import contextlib
+
+with contextlib.suppress(ImportError):  # a project on Python 3.15 has it
+    from . import lazy_imports as lazy_imports
+
 
 def app() -> object:
     """Load the app as `reflex run` does: rxconfig.py first, whose settings decide which events a state has."""
