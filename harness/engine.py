@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -328,7 +329,12 @@ class Container:
 
     def ready(self, seconds: float = 60) -> Self:
         """Wait until start.sh says that it is ready."""
-        # Each look takes the docker command and the Engine some 50 ms of CPU.
-        until(lambda: "ready on port" in self.log or self.state("Running") != "true", seconds, every=0.3)
-        assert "ready on port" in self.log, self.log
+        command = [DOCKER, "logs", "--follow", self.id]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as follow:
+            timer = threading.Timer(seconds, follow.kill)
+            timer.start()
+            found = any("ready on port" in line for line in follow.stdout)
+            timer.cancel()
+            follow.kill()
+        assert found, self.log
         return self

@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwri
 PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome")
 """The first one is Chromium without a window at all, for half the CPU time; it is also what Playwright installs."""
 
+expect.set_options(timeout=20_000)  # milliseconds; the five seconds of Playwright are too few on a busy machine
+
 
 def launch(kind: BrowserType, *options: str) -> Browser:
     """Start a real Chromium: the system's, or else Playwright's; `options` are more of its command line."""

@@ -115,9 +115,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return Scheduling(config, log)
 
 
+MIXED = ("test_apps", "test_networks", "test_random_faults", "test_redis", "test_supervision")
+"""Files of tests that run side by side: those of apps need all of the CPU, the others mostly wait."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long tests: the other ones fill the gaps at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Begin with the long tests, then mix those that wait among those that do not; the others fill the gaps at the end."""
+    files = collections.Counter(item.path.stem for item in items)
+    before: collections.Counter[str] = collections.Counter()
+
+    def place(item: pytest.Item) -> tuple[int, float]:
+        file = item.path.stem
+        before[file] += 1
+        if item.get_closest_marker("long"):
+            return 0, 0
+        return (1, before[file] / files[file]) if file in MIXED else (2, 0)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
