@@ -120,7 +120,7 @@ MIXED = ("test_apps", "test_networks", "test_random_faults", "test_redis", "test
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long tests, then mix those that wait among those that do not; the others fill the gaps at the end."""
+    """Begin with the long tests, then mix those that wait among those that do not; others fill the gaps at the end."""
     files = collections.Counter(item.path.stem for item in items)
     before: collections.Counter[str] = collections.Counter()
 
