@@ -147,7 +147,7 @@ def forget_a_setting(project):
 def installs(log):
     """List the build steps that installed something, rather than taking it from the registry."""
     found = set()
-    for build in log.split("#1 [internal] load build definition"):  # each numbers its steps from 1
+    for build in re.split(r"^#1 \[internal\] ", log, flags=re.MULTILINE):  # each numbers its steps from 1
         installing = r"^#(\d+) \[.*\] (RUN (?:--mount=from=uv,|bun install|python -c).*)$"
         steps = dict(re.findall(installing, build, re.MULTILINE))
         found |= {command for step, command in steps.items() if f"#{step} CACHED" not in build}
