@@ -142,6 +142,7 @@ def test_a_lived_in_project_is_updated(answers, version, rendered, tmp_path):
         assert git(project, "status", "--porcelain") == "", "a second update changes nothing"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", [next(reversed(RELEASES)), "v98.0.0"])
 def test_an_adopted_app_is_updated_and_served(version, template, tmp_path):
     shop = copy_of("bookshop", tmp_path / "shop")
@@ -174,6 +175,7 @@ def test_an_adopted_app_is_updated_and_served(version, template, tmp_path):
         assert "granian" in served.log.lower()
 
 
+@pytest.mark.long
 def test_a_lived_in_project_gets_a_database(rendered, tmp_path):
     project = rendered(tmp_path / "project", "v98.0.0", {})
     mine = live_in(project)
@@ -291,6 +293,7 @@ class TestWaysToAnswer:
         assert "Next:\n  git diff\n  scripts/test\n" in said
 
 
+@pytest.mark.long
 def test_a_conflict_in_the_pins_is_settled_by_scripts_lock(project):
     made = project()
     git(made, "init", "--quiet")

@@ -13,7 +13,7 @@ from harness.projects import must_copier
 from harness.serving import Served
 from harness.workflow import Runner
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 WORKFLOWS = ROOT / ".github/workflows"
 SHARED = ROOT / "template/{% if github_actions %}.github{% endif %}/workflows"
