@@ -52,7 +52,8 @@ def wheel(folder, name, into):
 def index(tmp_path_factory):
     """Serve a package index with one package that no other has, and a mirror of this machine's."""
     configured = run("python", "-m", "pip", "config", "get", "global.index-url", cwd=ROOT).stdout
-    addresses = [os.environ.get("PIP_INDEX_URL", ""), configured, os.environ["PIP_INDEX_URL"]]
+    default = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+    addresses = [os.environ.get("PIP_INDEX_URL", ""), configured, must_run("python", "-c", default, cwd=ROOT)]
     usual = next(address.strip().rstrip("/") for address in addresses if address.startswith("http"))
     folder = tmp_path_factory.mktemp("index")
     file = wheel(folder, "tea_from_index", folder / "simple/tea-from-index")
