@@ -30,7 +30,7 @@ def test_no_event_stands_still_however_many_ask_for_few_locks(run_here, seed):
     printed = run_here("lock_contention.py", str(seed))
     found = re.search(r"^(\d+) locks, ([\d.]+) s at most, failures: \[\]$", printed, re.MULTILINE)
     assert found, printed
-    assert int(found[1]) > 100, printed  # some thousand where nothing else runs
+    assert int(found[1]) > 500, printed
     assert float(found[2]) < 5, printed
 
 

@@ -31,7 +31,7 @@ def test_a_visitor_uses_every_page(answers, project, page, redis_url, tmp_path):
         complaints = watch(page)
         # A visitor who comes at the first moment at which there is anything.
         until(lambda: listens(app.port), 30)
-        click_to_three(page, app.url)
+        click_to_three(page, app.url, start=15)
         page.reload()
         expect(page.locator("#count")).to_have_text("3")
 
