@@ -2,9 +2,14 @@
 
 Most of its time goes into compiling the template's expressions and reading its questions, which hardly differ from one
 command to the next, and a command of git for each file asks whether the project's repository keeps executable bits.
+Then it clones the template with some twenty processes of git, each time the same files.
 """
 
 import copy
+import hashlib
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from types import CodeType
 
@@ -14,10 +19,13 @@ from copier._vcs import get_git
 from jinja2 import Environment
 from plumbum import ProcessExecutionError
 
+from harness.caches import only_once
+
 compile_template = Environment.compile
 compiled: dict[tuple, CodeType] = {}
 load_template_config = _template.load_template_config
 loaded: dict[tuple, dict] = {}
+clone = _template.clone
 sync_executable_bit = Worker._sync_git_index_executable_bit  # noqa: SLF001
 ignores_bits: dict[Path, bool] = {}
 
@@ -38,6 +46,23 @@ def load_once(file: Path, *options: object) -> dict:
     return copy.deepcopy(loaded[key])
 
 
+def clone_once(url: str, ref: str = "HEAD", location: str | None = None) -> str:
+    """Clone a template as Copier does, unless the same commit was cloned before: then link to those files.
+
+    Copier reads a clone and removes it; git replaces a file that it changes.
+    """
+    git = get_git()
+    if not (location and Path(url).is_dir()) or git("-C", url, "status", "--porcelain").strip():
+        return clone(url, ref, location)
+    what = "\n".join([url, ref, git("-C", url, "rev-parse", "HEAD"), git("-C", url, "show-ref")])
+    kept = Path(tempfile.gettempdir()) / f"clones-{os.getuid()}" / hashlib.sha256(what.encode()).hexdigest()[:16]
+    with only_once(kept) as needed:
+        if needed:
+            clone(url, ref, str(kept))
+    shutil.copytree(kept, location, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
+    return location
+
+
 def ask_once(self: Worker, file: Path, mode: int) -> None:
     """Set a file's bit in git's index as Copier does, which is only needed where git ignores the file's own."""
     folder = self.subproject.local_abspath
@@ -53,4 +78,5 @@ def ask_once(self: Worker, file: Path, mode: int) -> None:
 
 Environment.compile = compile_once
 _template.load_template_config = load_once
+_template.clone = clone_once
 Worker._sync_git_index_executable_bit = ask_once  # noqa: SLF001
