@@ -6,33 +6,20 @@ import socket
 
 import pytest
 
+from harness.additions import STATES, with_more_pages
 from harness.client import INCREMENT, Tab, wait
-from harness.installs import build
 from harness.servers import SERVERS
 from harness.serving import Served
 
 pytestmark = pytest.mark.slow
 
-WHO = """
-
-class Who(rx.State):
-    address: str = ""
-
-    @rx.event
-    def look(self):
-        self.address = self.router.session.client_ip
-
-
-app.add_page(lambda: rx.el.button(Who.address, on_click=Who.look), route="/who")
-"""
 VISITOR, FORGED, BALANCER = "203.0.113.7", "198.51.100.66", "192.0.2.1"
 
 
 async def seen(port, forwarded):
     """Give the address that the app sees, of a request that comes with the header from Google's front end."""
     tab = await Tab.open(port, headers={"X-Forwarded-For": forwarded})
-    name = "reflex___state____state.my_reflex_app___my_reflex_app____who.look"
-    await tab.socket.send("42/_event," + json.dumps(["event", INCREMENT | {"name": name}]))
+    await tab.socket.send("42/_event," + json.dumps(["event", INCREMENT | {"name": f"{STATES}who.look"}]))
     while '"address_rx_state_"' not in (message := await tab.receive()):
         pass
     await tab.close()
@@ -45,10 +32,7 @@ def test_a_forged_address_is_not_the_visitors(server, project):
 
     https://cloud.google.com/load-balancing/docs/https#x-forwarded-for_header
     """
-    made = project({"server": server})
-    with (made / "my_reflex_app/my_reflex_app.py").open("a") as app_file:
-        app_file.write(WHO)
-    build(made)
+    made = with_more_pages(project({"server": server}))
     with Served(made) as app:
         port = app.ready().port
         assert wait(seen(port, VISITOR)) == VISITOR

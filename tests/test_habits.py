@@ -12,18 +12,18 @@ import threading
 import pytest
 from playwright.sync_api import expect
 
+from harness import additions
 from harness.apps import adopt, copy_of
 from harness.caches import ROOT
 from harness.commands import must_run, run
 from harness.engine import Container, built, docker
 from harness.history import commit
-from harness.installs import build, give_uv
+from harness.installs import give_uv
 from harness.serving import Served, get
 from harness.visitor import watch
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-PROGRAMS = ROOT / "tests/programs"
 SECRET = "of-the-tea-shop"  # noqa: S105
 IMPORTED = """
 import os, threading, time
@@ -310,19 +310,25 @@ def test_an_image_gets_the_variables_of_its_deployment(app):
             assert docker("exec", container.id, "cat", file) == written.replace(f"me:{SECRET}@", "")
 
 
-def with_components(folder, change=str):
-    """Add a page with each component of Reflex to a starter, after a change of its text."""
-    text = (PROGRAMS / "components.py").read_text()
-    (folder / "my_reflex_app/components.py").write_text(change(text))
-    module = folder / "my_reflex_app/my_reflex_app.py"
-    module.write_text(module.read_text() + "\n\nfrom my_reflex_app.components import add_to\n\nadd_to(app)\n")
-    return module
+ELSEWHERE = """
+
+def elsewhere():
+    return rx.fragment(
+        rx.image(src="https://pictures.example/a.png"),
+        rx.script(src="https://scripts.example/a.js"),
+        rx.el.script(rx.Var("1 + 1", _var_type=str)),
+    )
+
+
+app.add_page(elsewhere, route="/elsewhere")
+"""
 
 
 def test_the_starters_policy_lets_the_components_of_reflex_work(project, page):
     made = project()
-    with_components(made)
-    build(made)
+    additions.add(made, "components")
+    said = must_run("scripts/build", cwd=made)
+    assert "in the Caddyfile" not in said, said
     with Served(made) as served:
         complaints = watch(page)
         page.goto(f"{served.ready().url}/parts")
@@ -340,14 +346,9 @@ def test_the_starters_policy_lets_the_components_of_reflex_work(project, page):
 
 def test_what_the_starters_policy_rejects_is_named_by_the_build(project):
     made = project()
-    elsewhere = """
-        rx.image(src="https://pictures.example/a.png"),
-        rx.script(src="https://scripts.example/a.js"),
-        rx.el.script(rx.Var("1 + 1", _var_type=str)),
-        rx.spinner(),"""
-    module = with_components(made, lambda text: text.replace("rx.spinner(),", elsewhere))
+    module = made / "my_reflex_app/my_reflex_app.py"
     sheets = module.read_text().replace('["/styles.css"]', '["/styles.css", "https://fonts.example/css2?family=Tea"]')
-    module.write_text(sheets)
+    module.write_text(sheets + ELSEWHERE)
     said = [line for line in must_run("scripts/build", cwd=made).splitlines() if line.startswith("production.build")]
     for site in ("pictures", "scripts", "fonts"):
         assert any(f"https://{site}.example" in line and "in the Caddyfile" in line for line in said), said

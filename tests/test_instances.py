@@ -17,10 +17,10 @@ import pytest
 import yaml
 from playwright.sync_api import expect
 
+from harness.additions import STATES, with_more_pages
 from harness.caches import ROOT
 from harness.client import INCREMENT, Tab, wait
 from harness.commands import must_run, run
-from harness.installs import build
 from harness.processes import until
 from harness.redis_server import redis_server
 from harness.serving import Served
@@ -119,21 +119,7 @@ def test_a_killed_worker_leaves_its_open_tabs_to_the_next(project, redis_url):
         assert wait(click(app.port, token)) in GOES_ON
 
 
-SLOW = """
-
-class Slow(rx.State):
-    @rx.event
-    async def work(self):
-        await asyncio.sleep(1)
-
-
-def slow():
-    return rx.el.button(on_click=Slow.work)
-
-
-app.add_page(slow, route="/slow")
-"""
-WORK = INCREMENT | {"name": "reflex___state____state.my_reflex_app___my_reflex_app____slow.work"}
+LONG = INCREMENT | {"name": f"{STATES}long.run"}
 
 
 def upload(port, token):
@@ -154,17 +140,13 @@ def upload(port, token):
 @pytest.fixture(params=SERVERS)
 def slow_project(request, project):
     """Have a project with an event that holds the lock of its tab for a second."""
-    made = project({"server": request.param, "state_store": "redis", "max_instances": 2})
-    with (made / "my_reflex_app/my_reflex_app.py").open("a") as app_file:
-        app_file.write("\n\nimport asyncio\n" + SLOW)
-    build(made)
-    return made
+    return with_more_pages(project({"server": request.param, "state_store": "redis", "max_instances": 2}))
 
 
 async def wait_for_the_other(one, other):
     """Have an instance wait for the lock of a tab that another has, and give the seconds."""
     tab = await Tab.open(one)
-    await tab.socket.send("42/_event," + json.dumps(["event", WORK]))
+    await tab.socket.send("42/_event," + json.dumps(["event", LONG]))
     await asyncio.sleep(0.3)
     return await asyncio.to_thread(upload, other, tab.token)
 

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
+from harness.additions import STATES, with_more_pages
 from harness.client import HYDRATE, INCREMENT, Tab, wait
-from harness.installs import build
 from harness.processes import until
 from harness.servers import SERVERS, TABLE
 from harness.serving import Served, get
@@ -17,54 +17,14 @@ pytestmark = pytest.mark.slow
 
 TRACE = "0123456789abcdef0123456789abcdef"
 JSON = {"LOG_FORMAT": "json", "GOOGLE_CLOUD_PROJECT": "my-project-123"}
-#: An event that fails, one that logs something, and an API route that logs something.
-APP = """
-
-import logging
-
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-
-
-class Failing(rx.State):
-    @rx.event
-    def fail(self):
-        raise ValueError("this one fails")
-
-    @rx.event
-    def report(self):
-        logging.getLogger("shop").warning("an order\\nof two lines")
-
-
-async def order(request: Request):
-    logging.getLogger("shop").warning("an order by the API")
-    return PlainTextResponse("ok")
-
-
-api = Starlette()
-api.add_route("/api/order", order)
-app.api_transformer = api
-
-
-def failing():
-    return rx.el.div(rx.el.button(on_click=Failing.fail), rx.el.button(on_click=Failing.report))
-
-
-app.add_page(failing, route="/failing")
-"""
 BACKEND = TABLE["gunicorn"]["process"]
 NAMES = ["fail", "report"]
-STATE = "reflex___state____state.my_reflex_app___my_reflex_app____failing"
+STATE = f"{STATES}failing"
 
 
 @pytest.fixture(params=SERVERS)
 def made(request, project):
-    made = project({"server": request.param})
-    with (made / "my_reflex_app/my_reflex_app.py").open("a") as app_file:
-        app_file.write(APP)
-    build(made)
-    return made
+    return with_more_pages(project({"server": request.param}))
 
 
 async def send(port, names):

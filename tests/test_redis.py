@@ -10,6 +10,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
+from harness.additions import with_more_pages
 from harness.caches import ROOT
 from harness.client import INCREMENT, Tab, wait
 from harness.commands import must_run, run
@@ -145,30 +146,9 @@ def test_an_event_goes_on_at_once_if_redis_did_what_it_asked_but_the_answer_was_
         wait(clicks(app, network))
 
 
-SHOWS = """
-
-class Loaded(rx.State):
-    text: str = "nothing yet"
-
-    @rx.event
-    def load(self):
-        self.text = "it is loaded"
-
-
-def loading():
-    return rx.el.p(Loaded.text, id="loaded")
-
-
-app.add_page(loading, route="/loading", on_load=Loaded.load)
-"""
-
-
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_tab_that_was_opened_without_redis_is_filled_once_it_is_back(server, browser, project, tmp_path):
-    made = project(REDIS | {"server": server})
-    with (made / "my_reflex_app/my_reflex_app.py").open("a") as app_file:
-        app_file.write(SHOWS)
-    build(made)
+    made = with_more_pages(project(REDIS | {"server": server}))
     with redis_server(tmp_path) as redis_url:
         network, url = Network.to(redis_url)
         with network, Served(made, REFLEX_REDIS_URL=url) as app:

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from harness.additions import STATES, with_more_pages
 from harness.client import INCREMENT, Tab, wait
 from harness.faults import fault
-from harness.installs import build
 from harness.network import Network
 from harness.processes import until
 from harness.servers import SERVERS, TABLE
@@ -301,30 +301,9 @@ def test_a_slow_start_of_several_workers_is_waited_for(project, redis_url):
         assert len(app.pids("multiprocessing.spawn")) == 2
 
 
-LONG_REQUEST = """
-
-import asyncio
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-
-
-async def long(request):
-    print("asked", flush=True)
-    await asyncio.sleep(float(request.query_params["seconds"]))
-    return PlainTextResponse("done")
-
-
-app.api_transformer = Starlette()
-app.api_transformer.add_route("/long", long)
-"""
-
-
 @EACH_SERVER
 def test_a_stop_lets_an_open_request_finish_and_cuts_one_without_end(server, project):
-    made = project({"server": server})
-    with (made / "my_reflex_app" / "my_reflex_app.py").open("a") as app_file:
-        app_file.write(LONG_REQUEST)
-    build(made)
+    made = with_more_pages(project({"server": server}))
     for seconds in (3, 60):
         with Served(made) as app, ThreadPoolExecutor() as background:
             asked = background.submit(answers, app.ready(), f"/long?seconds={seconds}")
@@ -336,33 +315,10 @@ def test_a_stop_lets_an_open_request_finish_and_cuts_one_without_end(server, pro
             until(lambda app=app: app.members() == [], 2)
 
 
-LONG_HANDLER = """
-
-import asyncio
-from pathlib import Path
-
-
-class Long(rx.State):
-    @rx.event
-    async def run(self):
-        print("begun", flush=True)
-        await asyncio.sleep(float(SECONDS))
-        Path("finished").touch()
-
-
-app.add_page(lambda: rx.el.button(on_click=Long.run), route="/long")
-"""
-
-
 @EACH_SERVER
 def test_a_stop_lets_an_event_handler_finish_and_cuts_one_without_end(server, project):
-    made = project({"server": server})
-    app_file = made / "my_reflex_app" / "my_reflex_app.py"
-    app_file.write_text(
-        app_file.read_text() + "\n\nimport os\n\nSECONDS = os.environ.get('SECONDS', '0')\n" + LONG_HANDLER
-    )
-    build(made)
-    run = INCREMENT | {"name": "reflex___state____state.my_reflex_app___my_reflex_app____long.run"}
+    made = with_more_pages(project({"server": server}))
+    run = INCREMENT | {"name": f"{STATES}long.run"}
     for seconds in ("60", "1.5"):
         with Served(made, SECONDS=seconds) as app:
             wait(send(app.ready().port, run))
@@ -370,7 +326,7 @@ def test_a_stop_lets_an_event_handler_finish_and_cuts_one_without_end(server, pr
             with fault(f"a stop while a handler runs for {seconds} s more", server, "overlap", app):
                 app.process.terminate()
                 assert app.ended(10) == 0, app.log
-            assert (made / "finished").exists() == (seconds == "1.5")
+            assert ("handler ended" in app.log) == (seconds == "1.5")
             until(lambda app=app: app.members() == [], 2)
 
 
@@ -412,31 +368,9 @@ def test_an_app_that_ends_its_process_ends_the_start_with_the_reason(end, worker
         until(lambda: app.members() == [], 2)
 
 
-BLOCKS = """
-
-import time
-
-
-def blocking():
-    return rx.el.button("block", id="block", on_click=Blocking.block)
-
-
-class Blocking(rx.State):
-    @rx.event
-    def block(self):
-        time.sleep(30)
-
-
-app.add_page(blocking, route="/blocking")
-"""
-
-
 @EACH_SERVER
 def test_a_blocked_event_loop_is_named_and_ends_the_worker(server, project, page):
-    made = project({"server": server})
-    with (made / "my_reflex_app" / "my_reflex_app.py").open("a") as app_file:
-        app_file.write(BLOCKS)
-    build(made)
+    made = with_more_pages(project({"server": server}))
     with Served(made, BLOCKED_SECONDS="5") as app:
         open_page(page, f"{app.ready().url}/blocking")
         what = "a handler blocks the event loop for 5 s (the limit was set to that)"
@@ -447,4 +381,4 @@ def test_a_blocked_event_loop_is_named_and_ends_the_worker(server, project, page
                 until(lambda: answers(app, "/ping"), 10)
             else:
                 assert app.ended(10) != 0
-        assert re.search(r"watchdog: block \(my_reflex_app.py, line \d+\)", app.log)
+        assert re.search(r"watchdog: block \(more_pages.py, line \d+\)", app.log)
