@@ -5,7 +5,7 @@ import os
 import types
 
 import reflex as rx
-from production.fixes import lock_releases, lock_waiters
+from production.fixes import event_round_trips, lock_releases, lock_waiters
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from reflex.istate.manager.redis import StateManagerRedis
@@ -14,7 +14,7 @@ from reflex.istate.manager.token import BaseStateToken
 
 def instance():
     states = StateManagerRedis(redis=Redis.from_url(os.environ["REFLEX_REDIS_URL"]))
-    for fix in (lock_waiters, lock_releases):
+    for fix in (event_round_trips, lock_waiters, lock_releases):
         fix.apply(types.SimpleNamespace(state_manager=states))
     return states
 

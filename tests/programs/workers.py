@@ -3,7 +3,7 @@
 import os
 
 import reflex as rx
-from production.fixes import lock_releases, lock_waiters, redis_timeouts
+from production.fixes import event_round_trips, lock_releases, lock_waiters, redis_timeouts
 from redis.asyncio import Redis
 from reflex.istate.manager.redis import StateManagerRedis
 from reflex.istate.manager.token import BaseStateToken
@@ -16,6 +16,7 @@ def client():
 def manager():
     states = StateManagerRedis(redis=client())
     redis_timeouts.limit(states.redis)
+    event_round_trips.RoundTrips(states)
     lock_releases.LockReleases(states)
     return states, lock_waiters.LockWaiters(states)
 

@@ -34,8 +34,8 @@ class LockReleases:
 
     def __init__(self, states: StateManagerRedis) -> None:
         """Replace how `states` requests a lock, waits for it and gives it back."""
-        self.states, self.redis = states, states.redis
-        self.wait, self.delete = states._wait_lock, self.redis.getdel
+        self.redis = states.redis
+        self.take, self.wait, self.delete = states._try_get_lock, states._wait_lock, self.redis.getdel
         self.owners: dict[bytes, bytes] = {}
         """The owner of each lock in this process, also of one that has expired."""
         self.tasks: set[asyncio.Task] = set()
@@ -49,8 +49,7 @@ class LockReleases:
         Raises:
             RedisError, OSError: If Redis does not answer.
         """
-        expires = self.states.lock_expiration
-        return bool(await self.redis.set(key, owner, px=expires, nx=True)) or await self.redis.get(key) == owner
+        return bool(await self.take(key, owner)) or await self.redis.get(key) == owner
 
     async def wait_lock(self, key: bytes, owner: bytes) -> None:
         """Wait for the lock of a tab, and give it back if it is granted too late.
