@@ -31,11 +31,11 @@ USE = 0.7
 MEMORY_MIB = 1024
 """The memory of an instance in these tables."""
 REDIS_EVENTS = 15_000
-"""Events a second that one Redis core takes, four commands each: 15,000 to 21,000 were measured."""
+"""Events a second that one Redis core takes, two scripts each: 13,000 to 15,000 were measured."""
 REDIS_KB_PER_TAB = 2.5
 """What a visitor's state takes in Redis, in kB, for the starter."""
-COMMANDS = 4
-"""Redis commands of an event: SET NX, MGET, EVAL, GETDEL."""
+COMMANDS = 2
+"""Redis commands of an event, both EVAL: fixes/event_round_trips.py."""
 LOADS = [(1_000, 1.0), (100_000, 0.1), (10_000_000, 0.1)]
 """Open tabs, and events a second of each."""
 

@@ -26,7 +26,7 @@ SECONDS = 25
 VISITORS = 4
 ANSWERED = 8
 """Seconds within which a click is answered, by an error at least, on a busy machine too. A forgotten lock lasts 10."""
-COMMANDS = ("SET", "MGET", "EVAL", "GETDEL", "PEXPIRE")
+COMMANDS = ("'MGET'", "'PTTL'", "\r\nEVAL\r\n", "\r\nSET\r\n", "\r\nPEXPIRE\r\n")
 """What an event sends to Redis."""
 
 
@@ -75,7 +75,7 @@ async def break_and_repair(network: Network, chance: random.Random) -> None:
         elif kind == "end":
             network.cut()
         else:
-            network.lose_answer_to(b"\r\n%s\r\n" % kind.encode())
+            network.lose_answer_to(kind.encode())
             await asyncio.sleep(0.5)
             network.lose_answer_to(None)
     await asyncio.sleep(ANSWERED)
