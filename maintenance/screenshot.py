@@ -19,7 +19,7 @@ def main(url: str) -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=["--no-sandbox"]
         )
-        page = browser.new_page(viewport={"width": 1000, "height": 560}, device_scale_factor=2)
+        page = browser.new_page(viewport={"width": 1000, "height": 440}, device_scale_factor=2)
         page.goto(url)
         for count in ("1", "2", "3"):
             page.click("#increment")

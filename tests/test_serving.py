@@ -48,6 +48,7 @@ def test_a_visitor_uses_every_page(answers, project, page, redis_url, tmp_path):
         open_page(page, app.url)
         page.click("#start")
         expect(page.locator("#percent")).to_have_text("100 %")
+        page.click("text=Upload")
         upload = tmp_path / f"{uuid.uuid4()}.txt"
         upload.write_text("hello")
         page.set_input_files("input[type=file]", upload)

@@ -59,7 +59,7 @@ def test_the_next_revision_has_what_was_uploaded(cloud, google, page):
         assert done.returncode == 0, f"{done.stdout}\n{running.log}"
         (serving,) = cloud.traffic(SERVICE)
         addresses.append(cloud.service(SERVICE)["status"]["revisions"][serving])
-    open_page(page, addresses[0])
+    open_page(page, f"{addresses[0]}/upload")
     page.set_input_files("#upload input[type=file]", FILE)
     page.click("#send")
     expect(page.locator("#uploaded")).to_have_text("tea.txt")
