@@ -126,6 +126,14 @@ def test_files_are_sent_compressed(app, accepted, sent):
     assert headers["vary"] == "Accept-Encoding"
 
 
+def test_a_first_visit_loads_less_than_150_kb(app):
+    """The home page and all that it names, as a browser gets it; docs/start-up.md has the parts."""
+    home = app.get("/")[2].decode()
+    named = set(re.findall(r'(?:href|src)="(/(?:assets/|favicon)[^"]+)"', home))
+    assert any(".js" in file for file in named)
+    assert sum(len(app.get(file, Accept_Encoding="br")[2]) for file in {"/", *named}) < 150_000
+
+
 def test_hashed_files_are_kept_and_pages_are_asked_for_again(app):
     _, headers, body = app.get("/")
     assert headers["cache-control"] == "no-cache"
