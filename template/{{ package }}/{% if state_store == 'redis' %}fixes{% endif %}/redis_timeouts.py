@@ -112,7 +112,18 @@ class LimitedPool:
     def get_connection(self, *arguments, **options) -> Awaitable[Connection]:
         """Take a connection, at once or when it is this command's turn."""
         is_free = len(self.pool._in_use_connections) + self.called < CONNECTIONS
-        return (self.take if is_free else self.take_later)(*arguments, **options)
+        return (self.take_now if is_free else self.take_later)(*arguments, **options)
+
+    async def take_now(self, *arguments, **options) -> Connection:
+        """Take an open connection on which nothing has arrived, or let redis-py open or check one.
+
+        redis-py checks by reading for 0 s, which takes a twelfth of an event's CPU time.
+        """
+        connection = self.pool._available_connections[-1] if self.pool._available_connections else None
+        reader = connection and connection.is_connected and connection._reader
+        if reader and not (reader._buffer or reader.at_eof() or reader.exception()):
+            return self.pool.get_available_connection()
+        return await self.take(*arguments, **options)
 
     async def take_later(self, *arguments, **options) -> Connection:
         """Take a connection after another command has released one.
@@ -130,7 +141,7 @@ class LimitedPool:
                 self.call_next()
             raise
         self.called -= 1
-        return await self.take(*arguments, **options)
+        return await self.take_now(*arguments, **options)
 
     def release(self, connection: Connection) -> Awaitable[None]:
         """Take a connection back and call the next command."""
