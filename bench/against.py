@@ -47,16 +47,14 @@ def main() -> None:
         )
     if chosen.rounds < 1:
         options.error(f"--rounds: {chosen.rounds} is less than 1")
-    found = run("git", "rev-parse", "--verify", "--quiet", f"{chosen.against}^{{commit}}", cwd=BENCH)
-    if found.returncode:
-        options.error(f"--against: {chosen.against} is no commit of this repository; name one that `git log` shows")
+    commit = commit_of(chosen.against, options)
     kind, started_here = choose(processes=chosen.processes)
     on_cores_of_the_client()
     try:
         with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as redis_url:
             for contender in COMPARED:
                 if contender.name in chosen.only:
-                    before = replace(contender, name=f"{contender.name} before", revision=found.stdout.strip())
+                    before = replace(contender, name=f"{contender.name} before", revision=commit)
                     pair = [
                         kind(each, Path(folder, each.image.partition(":")[0]), redis_url)
                         for each in (before, contender)
@@ -68,6 +66,14 @@ def main() -> None:
             engine.tidy(IMAGES)
         if started_here:
             engine.stop()
+
+
+def commit_of(revision: str, options: argparse.ArgumentParser) -> str:
+    """Return the commit that `--against` names, or end with what is wrong with it."""
+    found = run("git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", cwd=BENCH)
+    if found.returncode:
+        options.error(f"--against: {revision} is no commit of this repository; name one that `git log` shows")
+    return found.stdout.strip()
 
 
 def compare(pair: list[Place], rounds: int) -> list[str]:
