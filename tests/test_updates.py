@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from harness.apps import copy_of, lock
-from harness.caches import CACHE, digest, only_once
+from harness.caches import CACHE, ROOT, digest, only_once
 from harness.commands import must_run, run
 from harness.history import CHANGED_FIX, NEXT, RELEASES, commit, git, release_a_fix, released
 from harness.installs import build
 from harness.projects import copier, copy, must_copier
 from harness.servers import SERVERS
 from harness.serving import Served
+from maintenance.changelog import version as version_of_this_commit
 from tests.variants import COMBINATIONS, name
 
 pytestmark = pytest.mark.slow
@@ -107,6 +108,13 @@ def inevitable(old, project, new):
 
 def conflicts(project):
     return set(git(project, "diff", "--name-only", "--diff-filter=U").split())
+
+
+def test_updates_from_every_earlier_version_are_tested():
+    """Once a version is released, its tag and its commit (`git rev-list -n 1 v0.2.0`) belong into RELEASES."""
+    listed = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    earlier = listed[listed.index(version_of_this_commit()) + 1 :]
+    assert [f"v{version}" for version in earlier] == [*reversed(RELEASES)]
 
 
 @pytest.mark.parametrize("version", [*RELEASES, "v98.0.0"])
