@@ -13,8 +13,9 @@ pytestmark = pytest.mark.slow
 
 #: What neither pytest nor ruff reads of a project.
 NOT_READ = {
-    *(".copier-answers.yml", ".github", ".venv", ".web", "deploy", "README.md"),
-    *("Caddyfile", "Dockerfile", "cloudbuild.yaml", "compose.yaml", "start.sh"),
+    *(".copier-answers.yml", ".dockerignore", ".gcloudignore", ".github", ".venv", ".web"),
+    *("deploy", "docs", "README.md", "Caddyfile", "Dockerfile", "cloudbuild.yaml", "compose.yaml", "start.sh"),
+    *("caddy", "environment.sh", "supervise.sh"),  # in production/
 }
 
 
@@ -22,7 +23,8 @@ NOT_READ = {
 def test_the_projects_tests_pass(answers, render, project, shared_folder):
     """Projects that differ in nothing that scripts/test reads, such as in the order of the start, need it once."""
     made = render(answers)
-    read = [path.name for path in made.iterdir() if path.name not in NOT_READ]
+    files = {*made.iterdir(), *(made / "production").iterdir()} - {made / "production"}
+    read = [str(path.relative_to(made)) for path in files if path.name not in NOT_READ]
     with only_once(shared_folder / "tested" / digest(made, [*sorted(read), "deploy/build/trial.py"])) as needed:
         if needed:
             assert " passed" in must_run("scripts/test", cwd=project(answers))
