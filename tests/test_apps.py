@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from harness.apps import APPS, adopt, copy_of, lock, run_by_reflex
-from harness.caches import ROOT, digest, only_once
+from harness.caches import ROOT, digest
 from harness.commands import must_run, run
 from harness.engine import Container, built
 from harness.installs import build
@@ -363,23 +363,6 @@ def test_an_app_of_an_older_minor_is_what_that_reflex_serves(version, what, brow
     assert ours == theirs
 
 
-@pytest.fixture
-def pages(shared_folder):
-    """Build an adopted app's pages, once for all servers: they are the same."""
-
-    def get(name, adopted):
-        kept = shared_folder / f"pages-{name}"
-        with only_once(kept) as needed:
-            if needed:
-                build(adopted, ".")
-                shutil.copytree(adopted / ".web/build", kept / "build")
-                shutil.copytree(adopted / ".web/backend", kept / "backend")
-        if not (adopted / ".web/build").exists():
-            shutil.copytree(kept, adopted / ".web", dirs_exist_ok=True)
-
-    return get
-
-
 #: Each server with one of the two orders of starting and one of the two stores.
 WAYS = {
     "gunicorn": ("overlap", "redis"),
@@ -399,7 +382,7 @@ def workarounds(version, store):
 @pytest.mark.slow
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("version", MINORS)
-def test_it_runs_on_each_minor_version_of_reflex(version, server, browser, pages, redis_url, tmp_path):
+def test_it_runs_on_each_minor_version_of_reflex(version, server, browser, redis_url, tmp_path):
     """Its owner's lock has the newest patch of that version, and what many locks have: an older `websockets`."""
     adopted = copy_of("ordinary", tmp_path / "adopted")
     wanted = "reflex" if version == "newest" else f"reflex~={version}\nwebsockets==15.0.1"
@@ -412,7 +395,7 @@ def test_it_runs_on_each_minor_version_of_reflex(version, server, browser, pages
         needed = adopted / "production/requirements-server.in"
         needed.write_text(re.sub(r"(?m)^(reflex\S*?),<\S+", r"\1", needed.read_text()))
     lock(adopted)
-    pages(f"ordinary-{version}", adopted)
+    build(adopted, ".")
     with Served(adopted, **({"REFLEX_REDIS_URL": redis_url} if store == "redis" else {})) as served:
         seen, complaints = visit(ordinary, browser, served.ready().url)
         assert seen == [b"green", (200, 404)]
@@ -425,11 +408,11 @@ def test_it_runs_on_each_minor_version_of_reflex(version, server, browser, pages
 
 @pytest.mark.slow
 @pytest.mark.parametrize("server", SERVERS)
-def test_an_api_knows_the_visitors_address(server, pages, tmp_path):
+def test_an_api_knows_the_visitors_address(server, tmp_path):
     adopted = copy_of("api", tmp_path / "adopted")
     adopt(adopted, f"--data=server={server}")
     lock(adopted)
-    pages("api", adopted)
+    build(adopted, ".")
     with Served(adopted) as served:
         headers = {"Host": "shop.example", "X-Forwarded-Proto": "https"}
         assert (
@@ -440,11 +423,11 @@ def test_an_api_knows_the_visitors_address(server, pages, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("server", [server for server in SERVERS if server != "gunicorn"])
-def test_every_server_knows_the_events_that_reflex_makes(server, browser, pages, tmp_path):
+def test_every_server_knows_the_events_that_reflex_makes(server, browser, tmp_path):
     adopted = copy_of("setters", tmp_path / "adopted")
     adopt(adopted, f"--data=server={server}")
     lock(adopted)
-    pages("setters", adopted)
+    build(adopted, ".")
     with Served(adopted) as served:
         assert visit(setters, browser, served.ready().url)[0] == ["hot"]
         assert "does not match the backend state schema" not in served.log

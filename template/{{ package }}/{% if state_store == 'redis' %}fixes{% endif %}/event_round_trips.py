@@ -1,8 +1,8 @@
 """Reflex bug: each event asks Redis four times, where two are enough.
 
-Reflex takes a tab's lock, reads its state, writes it and gives the lock back, each with a separate command. Here Redis does
-the first two at once, and the last two. It also keeps an event whose lock has expired from giving back the lock of the
-next one. Seen in Reflex 0.10.
+Reflex takes a tab's lock, reads its state, writes it and gives the lock back, each with a separate command. Here Redis
+does the first two at once, and the last two. It also keeps an event whose lock has expired from giving back the lock of
+the next one. Seen in Reflex 0.10.
 """
 
 import contextlib
