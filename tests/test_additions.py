@@ -67,7 +67,7 @@ def test_a_page_is_a_function_and_a_line(project):
     (made / "my_reflex_app/pages/shop.py").write_text(PAGE)
     app = made / "my_reflex_app/my_reflex_app.py"
     text = app.read_text().replace(
-        "from my_reflex_app.settings", "from my_reflex_app.pages.shop import shop\nfrom my_reflex_app.settings"
+        "from my_reflex_app.pages.upload", "from my_reflex_app.pages.shop import shop\nfrom my_reflex_app.pages.upload"
     )
     app.write_text(f'{text}app.add_page(shop, route="/shop", title="Shop")\n')
     assert " passed" in must_run("scripts/test", cwd=made)
