@@ -282,7 +282,7 @@ def choose(*, processes: bool) -> tuple[type[Place], bool]:
     if processes:
         return AsProcesses, False
     try:
-        return InContainers, engine.start()
+        return InContainers, engine.start(alone_with_it=True)
     except (AssertionError, OSError) as error:
         print(f"As plain processes: {str(error).splitlines()[0]}", flush=True)
         return AsProcesses, False

@@ -70,8 +70,11 @@ def answers() -> bool:
     return run(DOCKER, "info", "--format", "{{.ServerVersion}}", cwd=ANYWHERE).returncode == 0
 
 
-def start() -> bool:
+def start(*, alone_with_it: bool = False) -> bool:
     """Start an Engine unless one runs: without a separate network, so that it changes nothing on the machine.
+
+    Args:
+        alone_with_it: Wait until it has removed old builds, which would slow down what is measured.
 
     Returns:
         Whether it was started here.
@@ -93,9 +96,12 @@ def start() -> bool:
         assert answers(), f"no Docker Engine runs and none can be started:\n{(HOME / 'dockerd.log').read_text()}"
         # With sudo in between it is not the process that was started here.
         (HOME / "pid").write_text(Path("/var/run/docker.pid").read_text())
-        # What earlier runs built, all but the newest part of it. It takes a minute, in which nobody has to wait here.
+        # What earlier runs built, all but the newest part of it. It takes a minute, in which tests need not wait.
         prune = [DOCKER, "builder", "prune", "--all", "--force", "--keep-storage=4GB"]
-        subprocess.Popen(prune, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        nothing = subprocess.DEVNULL
+        pruning = subprocess.Popen(prune, stdin=nothing, stdout=nothing, stderr=nothing)
+        if alone_with_it:
+            pruning.wait()
         return True
 
 
