@@ -177,6 +177,14 @@ def test_a_lock_that_no_event_wants_any_more_is_given_back(program, project, red
     )
 
 
+def test_an_event_whose_lock_has_expired_leaves_the_lock_of_the_next_one(project, redis_url):
+    """Otherwise a third event could begin while that one runs, and one of the two would be lost."""
+    made = project({"state_store": "redis"})
+    programs = ROOT / "tests/programs"
+    path = f".:{programs}"
+    must_run(".venv/bin/python", programs / "expired_lock.py", cwd=made, PYTHONPATH=path, REFLEX_REDIS_URL=redis_url)
+
+
 def test_without_notices_an_event_that_waits_for_another_instance_waits_longer(slow_project, tmp_path):
     """Some hosted Redis have no CONFIG and tell of no lock: such an event, which is rare, tries again after 10 s."""
     with contextlib.ExitStack() as stack:
