@@ -108,6 +108,11 @@ IDEAS = [
     Idea(Contender("Python 3.11", {"python_version": "3.11"}), DEFAULT, "an answer; the default is 3.13"),
     Idea(Contender("Python 3.14", {"python_version": "3.14"}), DEFAULT, "an answer; the default is 3.13"),
     Idea(
+        Contender("Python 3.15, whose imports wait", {"python_version": "3.15"}),
+        DEFAULT,
+        "an answer; the default is 3.13",
+    ),
+    Idea(
         Contender(
             "without hiredis", REDIS.answers, edits=(also("uv pip uninstall --python /opt/venv/bin/python hiredis"),)
         ),
