@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Page, expect, sync_playwright
 
 PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome")
 """The first one is Chromium without a window at all, for half the CPU time; it is also what Playwright installs."""
@@ -27,7 +27,13 @@ def chromium() -> Iterator[Browser]:
 def watch(page: Page) -> list[str]:
     """Collect what the page complains about, from now on."""
     complaints = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            missing = message.text.startswith("Failed to load resource")  # does not say which
+            complaints.append(f"{message.text}: {message.location['url']}" if missing else message.text)
+
+    page.on("console", note)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     return complaints
 

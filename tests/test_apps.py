@@ -252,14 +252,16 @@ VISITS = [
 
 
 def visit(what, browser, url):
-    """Click in a browser that was never there; return what was seen and what its console complained about."""
+    """Click in a browser that was never there; return what was seen and what its console complained about.
+
+    A complaint counts once: React requests an image again whose file was missing, or does not, as fast as it comes.
+    """
     context = browser.new_context()
     page = context.new_page()
     complaints = watch(page)
     seen = list(what(page, url))
-    complaints = [complaint.replace(url, "") for complaint in complaints]
     context.close()
-    return seen, complaints
+    return seen, sorted({complaint.replace(url, "") for complaint in complaints})
 
 
 def test_each_app_is_visited():
