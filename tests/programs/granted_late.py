@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from production.fixes.lock_releases import release
+from production.redis_locks import release
 from redis.asyncio import Redis
 
 

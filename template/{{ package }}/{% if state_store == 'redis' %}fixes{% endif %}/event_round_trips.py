@@ -1,24 +1,29 @@
-"""Reflex bug: each event asks Redis four times, where two are enough.
+"""Reflex bug: an event with its state in Redis takes three times the CPU time of one with its state on disk.
 
-Reflex takes a tab's lock, reads its state, writes it and gives the lock back, each with a separate command. Here Redis
-does the first two at once, and the last two. It also keeps an event whose lock has expired from giving back the lock of
-the next one. Seen in Reflex 0.10.
+Reflex takes a tab's lock, reads its state, writes it and gives the lock back, each with a separate command, and creates
+the state from what it has read. Here Redis does the first two at once, and the last two, and a part of a state that is
+in Redis as this worker wrote it is used again. An event that finds the tab locked goes Reflex's way. Seen in Reflex
+0.10.
 """
 
-import contextlib
-import contextvars
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+import os
+from contextlib import AbstractAsyncContextManager
 
 import reflex as rx
-from reflex.istate.manager import redis as reflex_redis
 from reflex.istate.manager.redis import StateManagerRedis
 from reflex.istate.manager.token import BaseStateToken, StateToken
+from reflex.state import BaseState
+from reflex.utils.exceptions import StateSchemaMismatchError
+from reflex_base.registry import RegistrationContext
+
+from ..redis_locks import COMMAND_FAILS, UNLOCK, give_back_later, give_up
 
 LOCK_AND_READ = """
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then return false end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-if #KEYS == 1 then return {} end
 return redis.call('MGET', unpack(KEYS, 2))
 """
 """Keys: a lock and the parts of a state. Arguments: the owner, and the milliseconds after which the lock expires.
@@ -32,7 +37,16 @@ redis.call('DEL', KEYS[1])
 return left
 """
 """Keys as above. Arguments: the owner, the seconds after which the state expires, and its parts."""
-UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) return ARGV[1] end return false"
+KEPT = 2000
+"""How many parts of states a worker keeps."""
+PLAIN = {bool, bytes, float, int, str, type(None)}
+"""A part with nothing but these is kept. Two parts may share a list, which Redis would have for each."""
+REFLEXS_OWN = "reflex.istate.data"
+"""Where Reflex defines what else it has in the first part of each state; it never changes these objects."""
+PRIVATE = ["_coerce_token", "_get_required_state_classes", "_lock_key", "_n_lock_waiters", "_notify_next_waiter"]
+"""Undocumented names of Reflex that this uses."""
+
+logger = logging.getLogger(__name__)
 
 
 def apply(app: rx.App) -> None:
@@ -42,109 +56,184 @@ def apply(app: rx.App) -> None:
         RoundTrips(states)
 
 
-class Event:
-    """What an event has of its tab in Redis."""
-
-    def __init__(self, lock: bytes, parts: list[str]) -> None:
-        """Take the keys of the tab's lock and of the parts of its state."""
-        self.lock, self.parts = lock, parts
-        self.owner: bytes | None = None
-        """The lock's value while this event has the lock."""
-        self.values: list[bytes | None] | None = None
-        """The parts as Redis gave them with the lock, until Reflex asks for them."""
-
-
-current: contextvars.ContextVar[Event | None] = contextvars.ContextVar("current", default=None)
-
-
 class RoundTrips:
-    """Replaces the four commands of an event; any other use of the client stays as it is."""
+    """Replaces how an event gets the state of its tab."""
 
     def __init__(self, states: StateManagerRedis) -> None:
-        """Replace how `states` locks, reads, writes and unlocks."""
-        self.states, redis = states, states.redis
-        self.script = reflex_redis._FENCED_SAVE_SCRIPT
-        self.classes: dict[type, list[type]] = {}
-        """Which parts of the state Reflex reads for a class, in its order."""
-        self.lock, self.try_lock = states._lock, states._try_get_lock
-        self.read, self.run_script, self.unlock = redis.mget, redis.eval, redis.getdel
-        states._lock, states._try_get_lock = self.with_lock, self.lock_and_read
-        redis.mget, redis.eval, redis.getdel = self.give_values, self.write_and_unlock, self.unlock_own
+        """Replace `modify_state` of `states`."""
+        for name in PRIVATE:
+            getattr(states, name)
+        self.reset = BaseState._init_bookkeeping
+        self.states, self.reflexs_way = states, states.modify_state
+        self.classes: dict[tuple[type, int], list[type[BaseState]]] = {}
+        """Which parts an event of a class reads, the first one is the root; by the number of all parts, which may grow."""
+        self.kept: dict[bytes, BaseState] = {}
+        """Parts of states by what is in Redis of them, the oldest first."""
+        states.modify_state = self.modify_state
 
-    def parts(self, token: StateToken) -> list[str]:
-        """List the keys that Reflex is about to read; if they turn out to be others, it reads those itself."""
-        if not isinstance(token, BaseStateToken):
-            return []
-        if token.cls not in self.classes:
-            found = self.states._get_required_state_classes(token.cls, subclasses=True)
-            self.classes[token.cls] = sorted(found, key=lambda part: part.get_full_name())
-        return [token._state_key(part) for part in self.classes[token.cls]]
+    def modify_state(self, token: StateToken, **context: object) -> AbstractAsyncContextManager[BaseState]:
+        """Lock and read a state, and write it and unlock it at the end, as Reflex does."""
+        token = self.states._coerce_token(token)
+        if isinstance(token, BaseStateToken):
+            return Turn(self, token, context)
+        return self.reflexs_way(token, **context)
 
-    @contextlib.asynccontextmanager
-    async def with_lock(self, token: StateToken, event_name: str | None = None) -> AsyncIterator[bytes]:
-        """Have the lock of a tab, as Reflex does."""
-        outer = current.get()
-        current.set(Event(self.states._lock_key(token), self.parts(token)))
+    def parts_of(self, requested: type[BaseState]) -> list[type[BaseState]]:
+        """List the parts of a state that Reflex reads for a class, each one after its parent."""
+        key = requested, len(RegistrationContext.get().base_states)
+        if key not in self.classes:
+            found = self.states._get_required_state_classes(requested, subclasses=True)
+            self.classes[key] = sorted(found, key=lambda part: part.get_full_name())
+        return self.classes[key]
+
+    def create(self, part: type[BaseState], data: bytes | None) -> BaseState:
+        """Give a part of a state for what is in Redis of it, or a new one."""
+        if data is not None:
+            known = self.kept.pop(data, None)
+            if known is not None and not known._was_touched and not known.dirty_vars:
+                self.reset(known)
+                return known
+            try:
+                return BaseState._deserialize(data=data)
+            except StateSchemaMismatchError:  # as an older version of the app wrote it
+                pass
+        return part(init_substates=False, _reflex_internal_init=True)
+
+    def keep(self, part: BaseState, data: bytes) -> None:
+        """Keep a part of a state, whose bytes are in Redis, for the next event of its tab."""
+        for name, value in vars(part).items():
+            if type(value) not in PLAIN and type(value).__module__ != REFLEXS_OWN and name != "router_data":
+                return
+        self.kept[data] = part
+        if len(self.kept) > KEPT:
+            del self.kept[next(iter(self.kept))]
+
+    async def ask(self, *command: bytes | str | int) -> object:
+        """Send a command in half of the CPU time that redis-py's client takes; if that fails, the client sends it again.
+
+        Raises:
+            RedisError, OSError: If Redis does not answer.
+        """
+        pool = self.states.redis.connection_pool
         try:
-            async with self.lock(token, event_name=event_name) as owner:
-                yield owner
+            connection = await pool.get_connection()
+            try:
+                connection._writer.writelines(connection.pack_command(*command))
+                return await connection.read_response()
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                await pool.release(connection)
+        except COMMAND_FAILS:
+            return await self.states.redis.execute_command(*command)
+
+
+class Turn:
+    """An event's turn with the state of its tab."""
+
+    def __init__(self, trips: RoundTrips, token: BaseStateToken, context: dict[str, object]) -> None:
+        """Prepare it; `context` is what Reflex says of the event."""
+        self.trips, self.token, self.context = trips, token, context
+        self.lock: bytes = trips.states._lock_key(token)
+        self.owner = os.urandom(8).hex().encode()
+        self.reflexs_way: AbstractAsyncContextManager[BaseState] | None = None
+        self.parts: list[BaseState] = []
+        self.read: list[bytes | None] = []
+        """What is in Redis of each of the parts."""
+
+    async def __aenter__(self) -> BaseState:
+        """Lock the state, read it and give its root.
+
+        Raises:
+            RedisError, OSError: If Redis does not answer.
+        """
+        trips = self.trips
+        classes = trips.parts_of(self.token.cls)
+        if trips.states._n_lock_waiters(self.lock) or not await self.take(classes):
+            self.reflexs_way = trips.reflexs_way(self.token, **self.context)
+            return await self.reflexs_way.__aenter__()
+        try:
+            found: dict[str, BaseState] = {}
+            for part, data in zip(classes, self.read, strict=True):
+                state = trips.create(part, data)
+                self.parts.append(state)
+                name = part.get_full_name()
+                found[name] = state
+                if part.get_parent_state():
+                    parent, _, last = name.rpartition(".")
+                    state.parent_state = found[parent]
+                    state.parent_state.substates[last] = state
+        except BaseException:
+            give_back_later(trips.states.redis, self.lock, self.owner)
+            raise
+        return self.parts[0]
+
+    async def __aexit__(self, kind: type | None, error: BaseException | None, trace: object) -> bool | None:
+        """Write the state, unless the event failed, and unlock it.
+
+        Raises:
+            LockExpiredError: If the event took longer than a lock lasts.
+            RedisError, OSError: If Redis does not answer.
+        """
+        if self.reflexs_way:
+            return await self.reflexs_way.__aexit__(kind, error, trace)
+        try:
+            if error is None:
+                await self.write()
+            else:
+                await self.trips.ask("EVAL", UNLOCK, 1, self.lock, self.owner)
+        except (*COMMAND_FAILS, asyncio.CancelledError):
+            give_back_later(self.trips.states.redis, self.lock, self.owner)
+            raise
         finally:
-            current.set(outer)
+            self.trips.states._notify_next_waiter(self.lock)
+        return None
 
-    async def lock_and_read(self, key: bytes, owner: bytes) -> bool:
-        """Request a lock, and read the state with it.
-
-        Raises:
-            RedisError, OSError: If Redis does not answer.
-        """
-        event = current.get()
-        if not event or event.lock != key:
-            return await self.try_lock(key, owner)
-        keys = [key, *event.parts]
-        values = await self.run_script(LOCK_AND_READ, len(keys), *keys, owner, self.states.lock_expiration)
-        if values is None:
-            return False
-        event.owner, event.values = owner, values
-        return True
-
-    async def give_values(self, keys: list[str], *more: str) -> list[bytes | None]:
-        """Give what was read with the lock, once, or read.
+    async def take(self, classes: list[type[BaseState]]) -> bool:
+        """Request the lock, and read the state with it.
 
         Raises:
             RedisError, OSError: If Redis does not answer.
         """
-        event = current.get()
-        if event and event.values is not None and keys == event.parts:
-            values, event.values = event.values, None
-            return values
-        return await self.read(keys, *more)
+        states = self.trips.states
+        keys = [self.lock, *(self.token._state_key(part) for part in classes)]
+        try:
+            read = await self.trips.ask("EVAL", LOCK_AND_READ, len(keys), *keys, self.owner, states.lock_expiration)
+        except (*COMMAND_FAILS, asyncio.CancelledError) as error:
+            give_up(states.redis, self.lock, self.owner, error)
+            raise
+        self.read = read or []
+        return read is not None
 
-    async def write_and_unlock(self, script: str, count: int, *arguments: bytes | str | int) -> object:
-        """Run a script; in place of the one that writes a state, one that gives the lock back too.
-
-        Raises:
-            RedisError, OSError: If Redis does not answer.
-        """
-        event = current.get()
-        if script is not self.script or not event or (arguments[0], arguments[count]) != (event.lock, event.owner):
-            return await self.run_script(script, count, *arguments)
-        left = await self.run_script(WRITE_AND_UNLOCK, count, *arguments)
-        if left is None:  # the lock has expired, or redis-py had to ask twice and the first time was enough
-            keys, values = arguments[1:count], arguments[count + 2 :]
-            if keys and await self.read(keys) != list(values):
-                return None
-            left = self.states.lock_expiration
-        event.owner = event.values = None
-        return left
-
-    async def unlock_own(self, key: bytes) -> bytes | None:
-        """Give a lock back if this event still has it, and return its owner.
+    async def write(self) -> None:
+        """Write what has changed, and give the lock back.
 
         Raises:
+            LockExpiredError: If the event took longer than a lock lasts: nothing is written.
             RedisError, OSError: If Redis does not answer.
         """
-        event = current.get()
-        if not event or event.lock != key:
-            return await self.unlock(key)
-        owner, event.owner = event.owner, None
-        return await self.run_script(UNLOCK, 1, key, owner) if owner else None
+        trips, states = self.trips, self.trips.states
+        stored = dict(zip(map(id, self.parts), self.read, strict=True))
+        keys, values = [], []
+        stack = [self.parts[0]]
+        while stack:
+            part = stack.pop()
+            stack.extend(part.substates.values())
+            if part._was_touched and (data := part._serialize()):
+                part._was_touched = False
+                stored[id(part)] = data
+                keys.append(self.token._state_key(type(part)))
+                values.append(data)
+        arguments = [self.owner, states.token_expiration, *values]
+        left = await trips.ask("EVAL", WRITE_AND_UNLOCK, 1 + len(keys), self.lock, *keys, *arguments)
+        if left is None:
+            # The lock has expired, or the command had to be sent twice and the first time was enough.
+            if keys and await states.redis.mget(keys) != values:
+                await states.set_state(self.token, self.parts[0], lock_id=self.owner, **self.context)  # it explains
+        elif states.lock_expiration - left > states.lock_warning_threshold:
+            seconds = (states.lock_expiration - left) / 1000
+            logger.warning("an event had the lock of its tab for %.1f s: see rx.event(background=True)", seconds)
+        for part in self.parts:
+            if data := stored[id(part)]:
+                trips.keep(part, data)
