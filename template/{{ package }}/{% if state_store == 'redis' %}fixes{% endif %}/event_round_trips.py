@@ -10,8 +10,10 @@ import asyncio
 import logging
 import os
 from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
 
 import reflex as rx
+from hiredis import pack_command
 from reflex.istate.manager.redis import StateManagerRedis
 from reflex.istate.manager.token import BaseStateToken, StateToken
 from reflex.state import BaseState
@@ -56,6 +58,16 @@ def apply(app: rx.App) -> None:
         RoundTrips(states)
 
 
+class Part(NamedTuple):
+    """A class of a state, and where its objects are in the state."""
+
+    state: type[BaseState]
+    parent: int
+    """The place of its parent in the list of parts; -1 for the root."""
+    name: str
+    """Its name among the substates of its parent."""
+
+
 class RoundTrips:
     """Replaces how an event gets the state of its tab."""
 
@@ -65,8 +77,8 @@ class RoundTrips:
             getattr(states, name)
         self.reset = BaseState._init_bookkeeping
         self.states, self.reflexs_way = states, states.modify_state
-        self.classes: dict[tuple[type, int], list[type[BaseState]]] = {}
-        """Which parts an event of a class reads, the first one is the root; by the number of all parts, which may grow."""
+        self.parts: dict[tuple[type, int], list[Part]] = {}
+        """Which parts an event of a class reads; by the number of all parts too, which may grow."""
         self.kept: dict[bytes, BaseState] = {}
         """Parts of states by what is in Redis of them, the oldest first."""
         states.modify_state = self.modify_state
@@ -78,13 +90,14 @@ class RoundTrips:
             return Turn(self, token, context)
         return self.reflexs_way(token, **context)
 
-    def parts_of(self, requested: type[BaseState]) -> list[type[BaseState]]:
+    def parts_of(self, requested: type[BaseState]) -> list[Part]:
         """List the parts of a state that Reflex reads for a class, each one after its parent."""
         key = requested, len(RegistrationContext.get().base_states)
-        if key not in self.classes:
+        if key not in self.parts:
             found = self.states._get_required_state_classes(requested, subclasses=True)
-            self.classes[key] = sorted(found, key=lambda part: part.get_full_name())
-        return self.classes[key]
+            places = {part: place for place, part in enumerate(sorted(found, key=lambda part: part.get_full_name()))}
+            self.parts[key] = [Part(part, places.get(part.get_parent_state(), -1), part.get_name()) for part in places]
+        return self.parts[key]
 
     def create(self, part: type[BaseState], data: bytes | None) -> BaseState:
         """Give a part of a state for what is in Redis of it, or a new one."""
@@ -118,7 +131,7 @@ class RoundTrips:
         try:
             connection = await pool.get_connection()
             try:
-                connection._writer.writelines(connection.pack_command(*command))
+                connection._writer.write(pack_command(command))
                 return await connection.read_response()
             except BaseException:
                 await connection.disconnect(nowait=True)
@@ -149,21 +162,17 @@ class Turn:
             RedisError, OSError: If Redis does not answer.
         """
         trips = self.trips
-        classes = trips.parts_of(self.token.cls)
-        if trips.states._n_lock_waiters(self.lock) or not await self.take(classes):
+        parts = trips.parts_of(self.token.cls)
+        if trips.states._n_lock_waiters(self.lock) or not await self.take(parts):
             self.reflexs_way = trips.reflexs_way(self.token, **self.context)
             return await self.reflexs_way.__aenter__()
         try:
-            found: dict[str, BaseState] = {}
-            for part, data in zip(classes, self.read, strict=True):
-                state = trips.create(part, data)
+            for part, data in zip(parts, self.read, strict=True):
+                state = trips.create(part.state, data)
                 self.parts.append(state)
-                name = part.get_full_name()
-                found[name] = state
-                if part.get_parent_state():
-                    parent, _, last = name.rpartition(".")
-                    state.parent_state = found[parent]
-                    state.parent_state.substates[last] = state
+                if part.parent >= 0:
+                    state.parent_state = self.parts[part.parent]
+                    state.parent_state.substates[part.name] = state
         except BaseException:
             give_back_later(trips.states.redis, self.lock, self.owner)
             raise
@@ -190,14 +199,14 @@ class Turn:
             self.trips.states._notify_next_waiter(self.lock)
         return None
 
-    async def take(self, classes: list[type[BaseState]]) -> bool:
+    async def take(self, parts: list[Part]) -> bool:
         """Request the lock, and read the state with it.
 
         Raises:
             RedisError, OSError: If Redis does not answer.
         """
         states = self.trips.states
-        keys = [self.lock, *(self.token._state_key(part) for part in classes)]
+        keys = [self.lock, *(self.token._state_key(part.state) for part in parts)]
         try:
             read = await self.trips.ask("EVAL", LOCK_AND_READ, len(keys), *keys, self.owner, states.lock_expiration)
         except (*COMMAND_FAILS, asyncio.CancelledError) as error:
