@@ -177,12 +177,12 @@ def test_a_lock_that_no_event_wants_any_more_is_given_back(program, project, red
     )
 
 
-def test_an_event_whose_lock_has_expired_leaves_the_lock_of_the_next_one(project, redis_url):
-    """Otherwise a third event could begin while that one runs, and one of the two would be lost."""
+@pytest.mark.parametrize("program", ["expired_lock.py", "kept_parts.py"])
+def test_workers_that_change_a_tab_in_turn_leave_each_other_their_locks_and_what_they_wrote(program, project, redis_url):
+    """Otherwise a third event could begin while another runs, and what one of them did would be lost."""
     made = project({"state_store": "redis"})
     programs = ROOT / "tests/programs"
-    path = f".:{programs}"
-    must_run(".venv/bin/python", programs / "expired_lock.py", cwd=made, PYTHONPATH=path, REFLEX_REDIS_URL=redis_url)
+    must_run(".venv/bin/python", programs / program, cwd=made, PYTHONPATH=f".:{programs}", REFLEX_REDIS_URL=redis_url)
 
 
 def test_without_notices_an_event_that_waits_for_another_instance_waits_longer(slow_project, tmp_path):

@@ -8,10 +8,12 @@ from workers import client, manager, tab
 async def main():
     states, _ = manager()
     redis, token = client(), tab("expired")
-    async with states._lock(token):
-        await redis.set(states._lock_key(token), b"the next event", px=10_000)
-    assert await redis.get(states._lock_key(token)) == b"the next event"
-    await redis.delete(states._lock_key(token))
+    lock = states._lock_key(token)
+    for way in (states.modify_state, states._lock):  # an event that does not wait, and one that does
+        async with way(token):
+            await redis.set(lock, b"the next event", px=10_000)
+        assert await redis.get(lock) == b"the next event", way
+        await redis.delete(lock)
 
 
 asyncio.run(main())

@@ -26,7 +26,7 @@ async def main():
         return time.monotonic() < end or len(waits) < LOCKS
 
     async def event(states, name, asked):
-        async with states._lock(tab(name)):
+        async with states.modify_state(tab(name)):
             waits.append(time.monotonic() - asked)
             await asyncio.sleep(chance.choice([0, 0, 0.002, 0.01]))
 

@@ -122,7 +122,7 @@ class RoundTrips:
             del self.kept[next(iter(self.kept))]
 
     async def ask(self, *command: bytes | str | int) -> object:
-        """Send a command in half of the CPU time that redis-py's client takes; if that fails, the client sends it again.
+        """Send a command in half of the CPU time of redis-py's client; if that fails, the client sends it again.
 
         Raises:
             RedisError, OSError: If Redis does not answer.
