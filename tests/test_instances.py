@@ -178,7 +178,7 @@ def test_a_lock_that_no_event_wants_any_more_is_given_back(program, project, red
 
 
 @pytest.mark.parametrize("program", ["expired_lock.py", "kept_parts.py"])
-def test_workers_that_change_a_tab_in_turn_leave_each_other_their_locks_and_what_they_wrote(program, project, redis_url):
+def test_workers_that_change_a_tab_in_turn_keep_each_others_locks_and_changes(program, project, redis_url):
     """Otherwise a third event could begin while another runs, and what one of them did would be lost."""
     made = project({"state_store": "redis"})
     programs = ROOT / "tests/programs"
