@@ -9,11 +9,15 @@ Seen in Reflex 0.10:
 """
 
 import asyncio
+import contextvars
 
 import reflex as rx
 from reflex.istate.manager.redis import StateManagerRedis
 
 from ..redis_locks import COMMAND_FAILS, UNLOCK, give_back_later, give_up
+
+owned: contextvars.ContextVar[dict[bytes, bytes] | None] = contextvars.ContextVar("owned", default=None)
+"""The locks that this event has got, each with its owner, also one that has expired."""
 
 
 def apply(app: rx.App) -> None:
@@ -28,9 +32,7 @@ class LockReleases:
     def __init__(self, states: StateManagerRedis) -> None:
         """Replace how `states` requests a lock, waits for it and gives it back."""
         self.redis = states.redis
-        self.take, self.wait = states._try_get_lock, states._wait_lock
-        self.owners: dict[bytes, bytes] = {}
-        """The owner of each lock in this process, also of one that has expired."""
+        self.take, self.wait, self.delete = states._try_get_lock, states._wait_lock, self.redis.getdel
         states._try_get_lock = self.try_get_lock
         states._wait_lock = self.wait_lock
         self.redis.getdel = self.getdel  # Reflex uses it only to give locks back
@@ -54,7 +56,7 @@ class LockReleases:
         except (*COMMAND_FAILS, asyncio.CancelledError) as error:
             give_up(self.redis, key, owner, error)
             raise
-        self.owners[key] = owner
+        owned.set({**(owned.get() or {}), key: owner})
 
     async def getdel(self, key: bytes) -> bytes | None:
         """Give a lock back if its owner still has it, even if the event is cancelled meanwhile, and return its owner.
@@ -62,9 +64,9 @@ class LockReleases:
         Raises:
             RedisError, OSError: If Redis does not answer.
         """
-        owner = self.owners.pop(key, None)
+        owner = (owned.get() or {}).get(key)
         if owner is None:
-            return None
+            return await self.delete(key)
         try:
             return await self.redis.eval(UNLOCK, 1, key, owner)
         except (*COMMAND_FAILS, asyncio.CancelledError):
