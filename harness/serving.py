@@ -41,8 +41,10 @@ class Served:
         """Be a context that ends the servers."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Stop everything, by force if need be."""
+    def __exit__(self, error: type | None, *_: object) -> None:
+        """Stop everything, by force if need be; after an error print the log."""
+        if error:
+            print(self.log)
         end_session(self.process)
 
     @property
