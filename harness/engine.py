@@ -320,7 +320,7 @@ class Container:
         """Be a context that removes the container."""
         return self
 
-    def __exit__(self, error: type | None, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         """Remove it, running or not; after an error print its log, which is lost with it."""
         if error:
             print(self.log)

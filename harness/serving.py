@@ -41,7 +41,7 @@ class Served:
         """Be a context that ends the servers."""
         return self
 
-    def __exit__(self, error: type | None, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         """Stop everything, by force if need be; after an error print the log."""
         if error:
             print(self.log)
