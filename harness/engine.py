@@ -320,10 +320,10 @@ class Container:
         """Be a context that removes the container."""
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Remove it, running or not; after an error print its log, which is lost with it."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Remove it, running or not; an error gets its log."""
         if error:
-            print(self.log)
+            error.add_note(self.log)
         docker("rm", "--force", "--volumes", self.id)
 
     @property

@@ -41,10 +41,10 @@ class Served:
         """Be a context that ends the servers."""
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Stop everything, by force if need be; after an error print the log."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Stop everything, by force if need be; an error gets the log."""
         if error:
-            print(self.log)
+            error.add_note(self.log)
         end_session(self.process)
 
     @property

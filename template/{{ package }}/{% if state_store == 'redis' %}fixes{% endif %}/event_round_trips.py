@@ -178,7 +178,9 @@ class Turn:
             raise
         return self.parts[0]
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool | None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool | None:
         """Write the state, unless the event failed, and unlock it.
 
         Raises:
