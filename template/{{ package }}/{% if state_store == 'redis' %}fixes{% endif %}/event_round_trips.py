@@ -75,7 +75,7 @@ class RoundTrips:
         """Replace `modify_state` of `states`."""
         for name in PRIVATE:
             getattr(states, name)
-        self.reset = BaseState._init_bookkeeping
+        self.empty = BaseState._init_bookkeeping
         self.states, self.reflexs_way = states, states.modify_state
         self.parts: dict[tuple[type, int], list[Part]] = {}
         """Which parts an event of a class reads; by the number of all parts too, which may grow."""
@@ -102,9 +102,7 @@ class RoundTrips:
     def create(self, part: type[BaseState], data: bytes | None) -> BaseState:
         """Give a part of a state for what is in Redis of it, or a new one."""
         if data is not None:
-            known = self.kept.pop(data, None)
-            if known is not None and not known._was_touched and not known.dirty_vars:
-                self.reset(known)
+            if known := self.kept.pop(data, None):
                 return known
             try:
                 return BaseState._deserialize(data=data)
@@ -113,11 +111,16 @@ class RoundTrips:
         return part(init_substates=False, _reflex_internal_init=True)
 
     def keep(self, part: BaseState, data: bytes) -> None:
-        """Keep a part of a state, whose bytes are in Redis, for the next event of its tab."""
+        """Keep a copy of a part of a state, whose bytes are in Redis, for the next event of its tab."""
+        if part._was_touched or part.dirty_vars:  # since it was written
+            return
         for name, value in vars(part).items():
             if type(value) not in PLAIN and type(value).__module__ != REFLEXS_OWN and name != "router_data":
                 return
-        self.kept[data] = part
+        # Without the rest of the state, which its event may still read.
+        copy = self.kept[data] = object.__new__(type(part))
+        self.empty(copy)
+        vars(copy).update(vars(part))
         if len(self.kept) > KEPT:
             del self.kept[next(iter(self.kept))]
 
