@@ -102,7 +102,8 @@ class RoundTrips:
     def create(self, part: type[BaseState], data: bytes | None) -> BaseState:
         """Give a part of a state for what is in Redis of it, or a new one."""
         if data is not None:
-            if known := self.kept.pop(data, None):
+            known = self.kept.pop(data, None)
+            if known is not None:
                 return known
             try:
                 return BaseState._deserialize(data=data)
