@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import reflex as rx
 from hiredis import pack_command
+from reflex.istate import data as reflex_data
 from reflex.istate.manager.redis import StateManagerRedis
 from reflex.istate.manager.token import BaseStateToken, StateToken
 from reflex.state import BaseState
@@ -41,10 +42,10 @@ return left
 """Keys as above. Arguments: the owner, the seconds after which the state expires, and its parts."""
 KEPT = 2000
 """How many parts of states a worker keeps."""
-PLAIN = {bool, bytes, float, int, str, type(None)}
+REFLEXS_OWN = {each for each in vars(reflex_data).values() if getattr(each, "__module__", "") == reflex_data.__name__}
+"""What Reflex has of a visitor in the root of a state; it never changes these objects."""
+PLAIN = {bool, bytes, float, int, str, type(None)} | REFLEXS_OWN
 """A part with nothing but these is kept. Two parts may share a list, which Redis would have for each."""
-REFLEXS_OWN = "reflex.istate.data"
-"""Where Reflex defines what else it has in the first part of each state; it never changes these objects."""
 PRIVATE = ["_coerce_token", "_get_required_state_classes", "_lock_key", "_n_lock_waiters", "_notify_next_waiter"]
 """Undocumented names of Reflex that this uses."""
 
@@ -115,13 +116,14 @@ class RoundTrips:
         """Keep a copy of a part of a state, whose bytes are in Redis, for the next event of its tab."""
         if part._was_touched or part.dirty_vars:  # since it was written
             return
-        for name, value in vars(part).items():
-            if type(value) not in PLAIN and type(value).__module__ != REFLEXS_OWN and name != "router_data":
+        values = vars(part)
+        for name, value in values.items():
+            if type(value) not in PLAIN and name != "router_data":
                 return
         # Without the rest of the state, which its event may still read.
         copy = self.kept[data] = object.__new__(type(part))
         self.empty(copy)
-        vars(copy).update(vars(part))
+        vars(copy).update(values)
         if len(self.kept) > KEPT:
             del self.kept[next(iter(self.kept))]
 
