@@ -117,7 +117,7 @@ IDEAS = [
             "without hiredis", REDIS.answers, edits=(also("uv pip uninstall --python /opt/venv/bin/python hiredis"),)
         ),
         REDIS,
-        "no: redis reads its answers faster with it",
+        "no: fixes/event_round_trips.py needs it",
     ),
     Idea(
         Contender("opportunistic locks", {"state_store": "redis"}, environment={"REFLEX_OPLOCK_ENABLED": "true"}),

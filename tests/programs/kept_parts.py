@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import reflex as rx
 from reflex.state import BaseState
-from reflex.utils.exceptions import LockExpiredError
+from reflex.utils.exceptions import LockExpiredError, StateSerializationError
 from workers import client, manager, tab
 
 
@@ -73,6 +73,14 @@ async def main():
     async with event(one) as (_, basket, _):
         basket.things.append("cake")
     assert await seen(one) == await seen(other) == (8, ["tea", "cake"], ["tea"])
+
+    # An event whose state cannot be written.
+    with contextlib.suppress(StateSerializationError):
+        async with event(one) as (_, basket, _):
+            basket.things = [lambda: None]
+    await asyncio.sleep(0.5)
+    assert await redis.get(one._lock_key(TOKEN)) is None
+    assert await seen(one) == (8, ["tea", "cake"], ["tea"])
 
     # An event that lasts longer than its lock, while another worker changes the state.
     expired = False

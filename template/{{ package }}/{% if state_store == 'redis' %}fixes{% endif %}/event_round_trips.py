@@ -134,18 +134,17 @@ class RoundTrips:
             RedisError, OSError: If Redis does not answer.
         """
         pool = self.states.redis.connection_pool
+        connection = await pool.get_connection()
         try:
-            connection = await pool.get_connection()
-            try:
-                connection._writer.write(pack_command(command))
-                return await connection.read_response()
-            except BaseException:
-                await connection.disconnect(nowait=True)
+            connection._writer.write(pack_command(command))
+            return await connection.read_response()
+        except BaseException as error:
+            await connection.disconnect(nowait=True)
+            if not isinstance(error, COMMAND_FAILS):
                 raise
-            finally:
-                await pool.release(connection)
-        except COMMAND_FAILS:
-            return await self.states.redis.execute_command(*command)
+        finally:
+            await pool.release(connection)
+        return await self.states.redis.execute_command(*command)
 
 
 class Turn:
@@ -200,7 +199,7 @@ class Turn:
                 await self.write()
             else:
                 await self.trips.ask("EVAL", UNLOCK, 1, self.lock, self.owner)
-        except (*COMMAND_FAILS, asyncio.CancelledError):
+        except BaseException:
             give_back_later(self.trips.states.redis, self.lock, self.owner)
             raise
         finally:
