@@ -320,10 +320,11 @@ class Container:
         """Be a context that removes the container."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Remove it, running or not; an error gets its log."""
-        if error:
-            error.add_note(self.log)
+        for error in raised:
+            if isinstance(error, BaseException):
+                error.add_note(self.log)
         docker("rm", "--force", "--volumes", self.id)
 
     @property

@@ -41,10 +41,11 @@ class Served:
         """Be a context that ends the servers."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Stop everything, by force if need be; an error gets the log."""
-        if error:
-            error.add_note(self.log)
+        for error in raised:
+            if isinstance(error, BaseException):
+                error.add_note(self.log)
         end_session(self.process)
 
     @property
