@@ -54,7 +54,7 @@ def open_page(page: Page, url: str, transport: str = "websocket") -> None:
 
 
 def click_to_three(page: Page, url: str, start: float = 0) -> None:
-    """Open the first page and count from 0 to 3, each number within 8 s: a lock that is left behind lasts 10.
+    """Open the first page and count from 0 to 3, each number within 5 s.
 
     Args:
         page: A tab of the browser.
@@ -65,4 +65,4 @@ def click_to_three(page: Page, url: str, start: float = 0) -> None:
     expect(page.locator("#count")).to_have_text("0")
     for count, more in (("1", start), ("2", 0), ("3", 0)):
         page.click("#increment")
-        expect(page.locator("#count")).to_have_text(count, timeout=(8 + more) * 1000)
+        expect(page.locator("#count")).to_have_text(count, timeout=(5 + more) * 1000)

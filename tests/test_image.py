@@ -85,17 +85,17 @@ def test_the_image_runs_as_on_cloud_run(answers, project, page, insecure_page, r
 
 
 def test_on_python_3_15_imports_wait(project, page):
-    """It starts, and needs less memory than without, unless the environment turns it off."""
+    """It starts, and needs less memory than without, unless the environment turns it off: the less of two starts each."""
     image = built(project({"python_version": "3.15"}))
-    megabytes = []
-    for variables in ({}, {"PYTHON_LAZY_IMPORTS": "normal"}):
-        with Container(image, **variables) as app:
+    megabytes = {"": [], "normal": []}
+    for waits in ("", "normal") * 2:
+        with Container(image, **({"PYTHON_LAZY_IMPORTS": waits} if waits else {})) as app:
             click_to_three(page, app.ready().url)
             shares = docker("exec", app.id, "sh", "-c", "cat /proc/[0-9]*/smaps_rollup")
-            megabytes.append(sum(map(int, re.findall(r"Pss_Anon: +(\d+)", shares))) / 1000)
+            megabytes[waits].append(sum(map(int, re.findall(r"Pss_Anon: +(\d+)", shares))) / 1000)
             assert "Traceback" not in app.log
             stop(app)
-    assert megabytes[0] < megabytes[1] * 0.98
+    assert min(megabytes[""]) < min(megabytes["normal"]) * 0.95, megabytes
 
 
 @pytest.mark.parametrize("answers", [a for a in COMBINATIONS if a["startup"] == "overlap"], ids=name)
