@@ -85,7 +85,7 @@ def test_the_image_runs_as_on_cloud_run(answers, project, page, insecure_page, r
 
 
 def test_on_python_3_15_imports_wait(project, page):
-    """It starts, and needs less memory than without, unless the environment turns it off: the less of two starts each."""
+    """It starts, and needs less memory than without, unless the environment turns it off; the best of two starts each."""
     image = built(project({"python_version": "3.15"}))
     megabytes = {"": [], "normal": []}
     for waits in ("", "normal") * 2:
