@@ -30,6 +30,19 @@ def until(true: object, seconds: float, every: float = 0.02) -> None:
         time.sleep(every)
 
 
+def waited(pids: list[int]) -> float:
+    """Sum up the seconds for which the threads of some processes could have run, and others had the CPU.
+
+    The figure is the kernel's: https://docs.kernel.org/scheduler/sched-stats.html, /proc/<pid>/schedstat.
+    """
+    nanoseconds = 0
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):
+                nanoseconds += int(thread.read_text().split()[1])
+    return nanoseconds / 1e9
+
+
 def session(leader: int) -> list[int]:
     """List the processes of a session that still live, the oldest first; a number may be lower than an older one's."""
     found = []

@@ -3,15 +3,17 @@
 import contextlib
 import os
 import subprocess
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 import pytest
 
 from harness.commands import clean_environment
-from harness.processes import end_session, session, until
+from harness.processes import end_session, session, until, waited
 from harness.tcp_ports import free_port
 
 
@@ -69,6 +71,15 @@ class Served:
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Ask for a path and return status, headers (lower case) and body."""
         return get(self.url + path, **headers)
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Fail if something takes longer, without the time for which it waited for a CPU that other tests had."""
+        processes = [os.getpid(), *self.members()]
+        started, before = time.monotonic(), waited(processes)
+        yield
+        taken = time.monotonic() - started - (waited(processes) - before)
+        assert taken < seconds, f"took {taken:.2f} s"
 
     def members(self) -> list[int]:
         """List the processes of its session that still live, start.sh included."""

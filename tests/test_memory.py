@@ -88,9 +88,8 @@ def test_large_uploads_at_once_take_turns(server, project):
         done.set()
         watching.join()
         assert max(most) - most[0] < 350, most
-        started = time.monotonic()
-        assert wait(click(app.port))[1] == 1
-        assert time.monotonic() - started < 1
+        with app.within(1):
+            assert wait(click(app.port))[1] == 1
 
 
 @EACH_SERVER
