@@ -11,10 +11,11 @@ from harness.commands import must_run, run
 from harness.requirements import versions
 from harness.servers import TABLE
 
-SERVERS_OWN = {Requirement(package).name for server in TABLE.values() for package in server["packages"]}
+SERVERS_OWN = {Requirement(package).name for server in TABLE.values() for package in server["packages"]} | {"hiredis"}
 """The packages on which no page depends; on any other a page may, when it is evaluated."""
 NO_SOURCES = {
-    *(".copier-answers.yml", ".dockerignore", ".gcloudignore", ".git", ".gitattributes", ".github", ".venv", ".web"),
+    *(".copier-answers.yml", ".dockerignore", ".env.example", ".gcloudignore", ".git", ".gitattributes", ".github"),
+    *(".venv", ".web"),
     *("Caddyfile", "Dockerfile", "cloudbuild.yaml", "cloud_run", "compose.yaml", "deploy", "docs", "production"),
     *("scripts", "start.sh", "tests", "requirements-dev.txt"),
 }

@@ -30,17 +30,17 @@ def until(true: object, seconds: float, every: float = 0.02) -> None:
         time.sleep(every)
 
 
-def waited(pids: list[int]) -> float:
-    """Sum up the seconds for which the threads of some processes could have run, and others had the CPU.
+def waits(pids: list[int]) -> dict[Path, float]:
+    """Return for how many seconds each thread of some processes could have run, and others had the CPU.
 
     The figure is the kernel's: https://docs.kernel.org/scheduler/sched-stats.html, /proc/<pid>/schedstat.
     """
-    nanoseconds = 0
+    seconds = {}
     for pid in pids:
         for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
             with contextlib.suppress(OSError):
-                nanoseconds += int(thread.read_text().split()[1])
-    return nanoseconds / 1e9
+                seconds[thread] = int(thread.read_text().split()[1]) / 1e9
+    return seconds
 
 
 def session(leader: int) -> list[int]:

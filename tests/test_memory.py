@@ -46,10 +46,10 @@ def test_tabs_that_come_and_go_take_no_more_memory(server, project):
     """Without a bound each visit takes some 24 KiB, and two files, for an hour."""
     made = project({"server": server}, built=True)
     with Served(made, CLOSED_TABS="100") as app:
-        wait(visit(app.ready().port, 2000))  # those of the last seconds are there in any case
+        wait(visit(app.ready().port, 1000))  # those of the last seconds are there in any case
         before = app.mebibytes()
-        wait(visit(app.port, 4000))
-        assert app.mebibytes() - before < 4000 * 24 / 1024 / 2
+        wait(visit(app.port, 2000))
+        assert app.mebibytes() - before < 2000 * 24 / 1024 / 2
         assert re.search(r"removed the state of \d+ closed tabs; 100 are kept", app.log)
 
 

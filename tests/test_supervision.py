@@ -72,7 +72,7 @@ def test_gunicorn_replaces_a_worker_that(sent, project):
         supervisor, worker = app.pids(BACKEND["gunicorn"])
         os.kill(worker, sent)
         # A worker that hangs is replaced after --timeout, 60 s.
-        until(lambda: worker not in app.pids(BACKEND["gunicorn"]), 90)
+        until(lambda: worker not in app.pids(BACKEND["gunicorn"]), 90, every=0.5)
         until(lambda: len(app.pids(BACKEND["gunicorn"])) == 2, 10)
         until(lambda: answers(app, "/ping"), 30)
         assert app.pids(BACKEND["gunicorn"])[0] == supervisor

@@ -62,7 +62,7 @@ def handle(exception: Exception):
 
 
 def index():
-    return rx.vstack(rx.input(id="said"), rx.button("fail", on_click=State.fail, id="fail"))
+    return rx.el.div(rx.el.input(id="said"), rx.el.button("fail", on_click=State.fail, id="fail"))
 
 
 app = rx.App(api_transformer=api, backend_exception_handler=handle)

@@ -11,9 +11,9 @@ class Table(rx.State):
 
 
 def index():
-    return rx.vstack(
-        rx.text(cities.NOTE, id="note"),
-        rx.button("load", on_click=Table.load, id="load"),
+    return rx.el.div(
+        rx.el.p(cities.NOTE, id="note"),
+        rx.el.button("load", on_click=Table.load, id="load"),
         rx.el.ul(rx.foreach(Table.rows, lambda row: rx.el.li(row["city"], ": ", row["people"])), id="rows"),
     )
 

@@ -10,7 +10,7 @@ class Counter(rx.ComponentState):
 
     @classmethod
     def get_component(cls, **props):
-        return rx.hstack(rx.text(cls.count, id=f"{props['id']}-count"), rx.button("more", on_click=cls.more, **props))
+        return rx.el.div(rx.el.p(cls.count, id=f"{props['id']}-count"), rx.el.button("more", on_click=cls.more, **props))
 
 
 class Board(rx.State):
@@ -18,7 +18,7 @@ class Board(rx.State):
 
 
 def index():
-    return rx.vstack(Counter.create(id="first"), Counter.create(id="second"))
+    return rx.el.div(Counter.create(id="first"), Counter.create(id="second"))
 
 
 def late():
@@ -29,10 +29,10 @@ def late():
             return rx.set_value("said", "done")
 
         Board._add_event_handler("done", done)
-    return rx.vstack(rx.input(id="said"), rx.button("done", on_click=Board.done, id="done"))
+    return rx.el.div(rx.el.input(id="said"), rx.el.button("done", on_click=Board.done, id="done"))
 
 
 app = rx.App()
 app.add_page(index)
 app.add_page(late, route="/late")
-app.add_page(lambda: rx.text("nothing here"), route="/plain")
+app.add_page(lambda: rx.el.p("nothing here"), route="/plain")

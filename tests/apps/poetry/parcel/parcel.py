@@ -15,7 +15,7 @@ class Parcel(rx.State):
 
 
 def index():
-    return rx.vstack(rx.text(Parcel.shown, id="shown"), rx.button("add", on_click=Parcel.add, id="add"))
+    return rx.el.div(rx.el.p(Parcel.shown, id="shown"), rx.el.button("add", on_click=Parcel.add, id="add"))
 
 
 app = rx.App()

@@ -15,7 +15,7 @@ class Till(rx.State):
 
 
 def index():
-    return rx.vstack(rx.text(Till.shown, id="shown"), rx.button("sell", on_click=Till.sell, id="sell"))
+    return rx.el.div(rx.el.p(Till.shown, id="shown"), rx.el.button("sell", on_click=Till.sell, id="sell"))
 
 
 app = rx.App()
