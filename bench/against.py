@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import measure
-from bench.contenders import BENCH, DEFAULT, GRANIAN, IMAGES, REDIS, REFLEX, UVICORN
+from bench.contenders import BENCH, DEFAULT, GRANIAN, IMAGES, POSTGRES, REDIS, REFLEX, UVICORN
 from bench.places import InContainers, Place, choose, on_cores_of_the_client
 from harness import engine
 from harness.commands import run
+from harness.postgres_server import postgres_server
 from harness.redis_server import redis_server
 
 T = TypeVar("T")
-COMPARED = [DEFAULT, UVICORN, GRANIAN, REFLEX, REDIS]
+COMPARED = [DEFAULT, UVICORN, GRANIAN, REFLEX, REDIS, POSTGRES]
 COLD_START = {
     "first page, s": "first page",
     "first event, s": "first event",
@@ -51,12 +52,16 @@ def main() -> None:
     kind, started_here = choose(processes=chosen.processes)
     on_cores_of_the_client()
     try:
-        with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as redis_url:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            redis_server(Path(folder)) as redis_url,
+            postgres_server() as postgres,
+        ):
             for contender in COMPARED:
                 if contender.name in chosen.only:
                     before = replace(contender, name=f"{contender.name} before", revision=commit)
                     pair = [
-                        kind(each, Path(folder, each.image.partition(":")[0]), redis_url)
+                        kind(each, Path(folder, each.image.partition(":")[0]), redis_url, postgres)
                         for each in (before, contender)
                     ]
                     for line in compare(pair, chosen.rounds):
@@ -88,6 +93,7 @@ def compare(pair: list[Place], rounds: int) -> list[str]:
     """
     for place in pair:
         place.prepare()
+        place.migrate()
     ratios: dict[str, list[float]] = {name: [] for name in COLD_START.values()}
     for number in range(rounds):
         before, now = in_turn(pair, number, lambda both: [measure.cold_start(place) for place in both])
