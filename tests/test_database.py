@@ -8,7 +8,6 @@ import pytest
 import yaml
 from playwright.sync_api import expect
 
-from harness.caches import ROOT
 from harness.commands import must_run, run
 from harness.postgres_server import postgres_server
 from harness.processes import until
@@ -122,13 +121,6 @@ class TestMigrations:
         done = migrate(made, REFLEX_DB_URL=postgres.url())
         assert done.returncode == 0, done.stdout
         assert postgres.sql("SELECT text, author FROM note") == "kept|"
-
-    def test_a_worker_imports_alembic_when_it_migrates(self, project, tmp_path):
-        made = project({"database": "sqlite"})
-        given = {"REFLEX_DB_URL": f"sqlite:///{tmp_path}/notes.db", "PYTHONPATH": "."}
-        assert migrate(made, **given).returncode == 0
-        said = must_run(".venv/bin/python", ROOT / "tests/programs/models_of_a_worker.py", cwd=made, **given)
-        assert said.split() == ["0"]
 
     def test_models_without_migrations_are_named(self, made, postgres):
         (made / "alembic.ini").unlink()
