@@ -8,6 +8,7 @@ import contextlib
 from unittest.mock import Mock
 
 import reflex as rx
+from production.fixes import event_round_trips
 from reflex.state import BaseState
 from reflex.utils.exceptions import LockExpiredError, StateSerializationError
 from workers import client, manager, tab
@@ -29,8 +30,8 @@ TOKEN = tab("kept")
 
 
 @contextlib.asynccontextmanager
-async def event(states):
-    async with states.modify_state(TOKEN) as root:
+async def event(states, token=TOKEN):
+    async with states.modify_state(token) as root:
         yield [root.substates[part.get_name()] for part in (Number, Basket, Wishes)]
         root._clean()
 
@@ -95,6 +96,15 @@ async def main():
     assert expired
     assert await seen(one) == await seen(other) == (9, ["tea", "cake"], ["tea"])
     assert await redis.get(one._lock_key(TOKEN)) is None
+
+    # More tabs than a worker keeps the parts of.
+    kept = one.modify_state.__self__.kept
+    event_round_trips.KEPT = len(kept) + 3
+    for value in range(20):
+        async with event(one, tab(f"kept {value}")) as (number, *_):
+            number.number = value
+    assert len(kept) == event_round_trips.KEPT
+    assert await seen(one) == await seen(other) == (9, ["tea", "cake"], ["tea"])
 
 
 asyncio.run(main())
