@@ -24,8 +24,8 @@ class Memos(rx.State):
 
 
 def index():
-    return rx.vstack(
-        rx.form(rx.input(name="text", id="text"), rx.button("add", id="add"), on_submit=Memos.add),
+    return rx.el.div(
+        rx.el.form(rx.el.input(name="text", id="text"), rx.el.button("add", id="add"), on_submit=Memos.add),
         rx.el.ul(rx.foreach(Memos.texts, rx.el.li), id="memos"),
     )
 

@@ -15,10 +15,10 @@ class Files(rx.State):
 
 
 def form(name):
-    return rx.vstack(
-        rx.upload(rx.text("drop"), id=name),
-        rx.button("send", on_click=Files.receive(rx.upload_files(upload_id=name)), id="send"),
-        rx.foreach(Files.names, lambda file: rx.link(file, href=rx.get_upload_url(file), class_name="file")),
+    return rx.el.div(
+        rx.upload(rx.el.p("drop"), id=name),
+        rx.el.button("send", on_click=Files.receive(rx.upload_files(upload_id=name)), id="send"),
+        rx.foreach(Files.names, lambda file: rx.el.a(file, href=rx.get_upload_url(file), class_name="file")),
     )
 
 
