@@ -220,9 +220,12 @@ def stand_in(name: str, tools: Path) -> None:
             minor = ".".join(name.partition(":")[2].split(".")[:2])
             assert minor in DEBIAN, f"no Debian has Python {minor} for {name}"
             packages = f"python3,python{minor},python{minor}-venv,python3-pip,ca-certificates"
-            script = "/usr/share/debootstrap/scripts/sid"  # the same for all, and there before a release has its own
-            release = (DEBIAN[minor], root, mirror(), script)
-            must_run(*as_root(), "debootstrap", "--variant=minbase", f"--include={packages}", *release, cwd=ANYWHERE)
+            options = [
+                *("--mode=root", "--variant=minbase", "--format=directory", f"--include={packages}"),
+                '--aptopt=Acquire::Check-Valid-Until "false"',  # the mirror may be an older copy
+                *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "locale", "man")),
+            ]
+            must_run(*as_root(), "mmdebstrap", *options, DEBIAN[minor], root, mirror(), cwd=ANYWHERE)
             must_run(*as_root(), "chown", "--recursive", str(os.getuid()), root, cwd=ANYWHERE)
             for command in ("python", "python3"):
                 (root / "usr/local/bin" / command).symlink_to(f"/usr/bin/python{minor}")
