@@ -22,7 +22,7 @@ from harness import (
 from harness.caches import CACHE, only_once
 from harness.commands import must_run
 from harness.engine import built
-from harness.google_cloud import REFUSALS, GoogleCloud
+from harness.google_cloud import REFUSALS, GoogleCloud, gcloud
 from harness.google_cloud.running import Google
 from harness.history import commit
 from harness.hostile import TRIED, tried
@@ -45,6 +45,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.stash[STAND_INS] = engine.stand_ins()
         engine.tidy()
         engine.stop()
+        gcloud.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

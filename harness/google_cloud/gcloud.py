@@ -1,40 +1,70 @@
-"""The real gcloud, started once per test process instead of once per command.
+"""The real gcloud, started once per test run instead of once per command.
 
 Importing its Python code takes most of a command's time. gcloud_server.py imports it and forks a process for each
 command, which runs what gcloud itself would run, with the caller's arguments, environment, folder and streams. If one
 hangs, it prints where, and gcloud_client.py runs it again without the server.
 """
 
-import atexit
+import contextlib
+import fcntl
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from harness.caches import CACHE
 from harness.processes import until
 
 SERVER = Path(__file__).with_name("gcloud_server.py")
 CLIENT = Path(__file__).with_name("gcloud_client.py")
+HOME = CACHE / "gcloud"
+"""Where the test processes note the folder of the server that they share."""
 
 
 @functools.cache
 def fast_gcloud() -> str:
-    """Start the server unless this process has one.
+    """Start the server unless another test process has.
 
     Returns:
         A PATH with a `gcloud` that uses it before all others.
     """
     program = Path(shutil.which("gcloud") or "").resolve()
-    root = program.parent.parent
-    lib = root / "lib"
-    python = root / "platform/bundledpythonunix/bin/python3"
-    if not (lib / "gcloud.py").exists() or not python.exists():
+    python = program.parent.parent / "platform/bundledpythonunix/bin/python3"
+    if not (program.parent.parent / "lib/gcloud.py").exists() or not python.exists():
         return os.environ["PATH"]  # installed in another way: slower, and the same
-    folder = Path(tempfile.mkdtemp(prefix="gcloud-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    HOME.mkdir(parents=True, exist_ok=True)
+    with (HOME / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder := shared()):
+            folder = start(program, python)
+            (HOME / "folder").write_text(str(folder))
+    return f"{folder / 'bin'}:{os.environ['PATH']}"
+
+
+def shared() -> Path | None:
+    """Return the folder of a server that runs."""
+    with contextlib.suppress(OSError):
+        folder = Path((HOME / "folder").read_text())
+        if str(SERVER).encode() in Path(f"/proc/{(folder / 'pid').read_text()}/cmdline").read_bytes():
+            return folder
+    return None
+
+
+def start(program: Path, python: Path) -> Path:
+    """Start a server.
+
+    Args:
+        program: The real gcloud.
+        python: The Python that it runs on.
+
+    Returns:
+        The folder of its socket and of the `gcloud` that uses it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="gcloud-"))  # a short name: a socket's path has at most 107 characters
     address = folder / "socket"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment |= {"CLOUDSDK_PYTHON_SITEPACKAGES": "1", "CLOUDSDK_CONFIG": str(folder)}
@@ -43,9 +73,20 @@ def fast_gcloud() -> str:
     named = f"import sys; sys.argv[1:1] = {[str(address), str(program)]}\n"
     wrapper.write_text(f"#!{os.path.realpath(sys.executable)} -SE\n{named}{CLIENT.read_text()}")
     wrapper.chmod(0o755)
-
-    server = subprocess.Popen([python, SERVER, lib, address, folder / "lessons"], env=environment)
-    atexit.register(server.terminate)
+    with (folder / "log").open("w") as log:
+        command = [python, SERVER, program.parent.parent / "lib", address, folder / "lessons"]
+        server = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    (folder / "pid").write_text(str(server.pid))
     until(lambda: address.exists() or server.poll() is not None, 60)
-    assert server.poll() is None, "gcloud's code cannot be imported"
-    return f"{wrapper.parent}:{os.environ['PATH']}"
+    assert server.poll() is None, f"gcloud's code cannot be imported:\n{(folder / 'log').read_text()}"
+    return folder
+
+
+def stop() -> None:
+    """Stop the server, if one runs: the last thing that a test run does."""
+    if folder := shared():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -43,6 +43,8 @@ LONG = {"builds", "deploy", "execute", "proxy"}
 """Commands that may take as long as what they start."""
 SECONDS = 45
 """How long any other command may take: one that is forked may find a lock taken, for good."""
+IDLE = 1200
+"""After how many seconds without a command it ends: whoever started it may have been killed."""
 
 
 class Server:
@@ -58,15 +60,19 @@ class Server:
         self.modules = set(sys.modules)
 
     def run(self) -> None:
-        """Answer until the process is ended."""
+        """Answer until the process is ended, or nobody asks any more."""
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the commands' processes
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(address)
             listener.listen(64)
+            listener.settimeout(IDLE)
             while True:
                 self.learn()
                 gc.freeze()
-                caller, _ = listener.accept()
+                try:
+                    caller, _ = listener.accept()
+                except TimeoutError:
+                    return
                 if os.fork():
                     caller.close()
                     continue
