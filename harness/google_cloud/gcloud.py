@@ -21,6 +21,8 @@ from harness.processes import until
 
 SERVER = Path(__file__).with_name("gcloud_server.py")
 CLIENT = Path(__file__).with_name("gcloud_client.py")
+PYTHON = Path("platform/bundledpythonunix/bin/python3")
+"""The Python that gcloud brings along."""
 HOME = CACHE / "gcloud"
 """Where the test processes note the folder of the server that they share."""
 
@@ -32,15 +34,14 @@ def fast_gcloud() -> str:
     Returns:
         A PATH with a `gcloud` that uses it before all others.
     """
-    program = Path(shutil.which("gcloud") or "").resolve()
-    python = program.parent.parent / "platform/bundledpythonunix/bin/python3"
-    if not (program.parent.parent / "lib/gcloud.py").exists() or not python.exists():
+    root = Path(shutil.which("gcloud") or "").resolve().parent.parent
+    if not (root / "lib/gcloud.py").exists() or not (root / PYTHON).exists():
         return os.environ["PATH"]  # installed in another way: slower, and the same
     HOME.mkdir(parents=True, exist_ok=True)
     with (HOME / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder := shared()):
-            folder = start(program, python)
+            folder = start(root)
             (HOME / "folder").write_text(str(folder))
     return f"{folder / 'bin'}:{os.environ['PATH']}"
 
@@ -54,12 +55,8 @@ def shared() -> Path | None:
     return None
 
 
-def start(program: Path, python: Path) -> Path:
-    """Start a server.
-
-    Args:
-        program: The real gcloud.
-        python: The Python that it runs on.
+def start(root: Path) -> Path:
+    """Start a server for the gcloud that is installed in a folder.
 
     Returns:
         The folder of its socket and of the `gcloud` that uses it.
@@ -70,13 +67,14 @@ def start(program: Path, python: Path) -> Path:
     environment |= {"CLOUDSDK_PYTHON_SITEPACKAGES": "1", "CLOUDSDK_CONFIG": str(folder)}
     wrapper = folder / "bin/gcloud"
     wrapper.parent.mkdir()
-    named = f"import sys; sys.argv[1:1] = {[str(address), str(program)]}\n"
+    named = f"import sys; sys.argv[1:1] = {[str(address), str(root / 'bin/gcloud')]}\n"
     wrapper.write_text(f"#!{os.path.realpath(sys.executable)} -SE\n{named}{CLIENT.read_text()}")
     wrapper.chmod(0o755)
     with (folder / "log").open("w") as log:
-        command = [python, SERVER, program.parent.parent / "lib", address, folder / "lessons"]
+        command = [root / PYTHON, SERVER, root / "lib", address, folder / "lessons"]
+        nothing = subprocess.DEVNULL
         server = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command, env=environment, stdin=nothing, stdout=log, stderr=log, start_new_session=True
         )
     (folder / "pid").write_text(str(server.pid))
     until(lambda: address.exists() or server.poll() is not None, 60)
