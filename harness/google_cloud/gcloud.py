@@ -6,7 +6,6 @@ hangs, it prints where, and gcloud_client.py runs it again without the server.
 """
 
 import contextlib
-import fcntl
 import functools
 import os
 import shutil
@@ -16,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.caches import CACHE
+from harness.caches import CACHE, locked
 from harness.processes import until
 
 SERVER = Path(__file__).with_name("gcloud_server.py")
@@ -37,9 +36,7 @@ def fast_gcloud() -> str:
     root = Path(shutil.which("gcloud") or "").resolve().parent.parent
     if not (root / "lib/gcloud.py").exists() or not (root / PYTHON).exists():
         return os.environ["PATH"]  # installed in another way: slower, and the same
-    HOME.mkdir(parents=True, exist_ok=True)
-    with (HOME / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(HOME / "lock"):
         if not (folder := shared()):
             folder = start(root)
             (HOME / "folder").write_text(str(folder))
