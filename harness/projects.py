@@ -3,6 +3,7 @@
 import functools
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,12 @@ def copy(folder: Path, answers: dict, *options: str, template: Path = ROOT, vers
     given = ("--quiet", "--defaults", f"--vcs-ref={version}", *options, *data)
     must_copier("copy", *given, template, folder, cwd=folder.parent)
     return folder
+
+
+def copy_files(project: Path, folder: Path) -> Path:
+    """Copy a project to a folder that is not there yet, without what is installed or built in it."""
+    ignore = shutil.ignore_patterns(".venv", ".web", "__pycache__")
+    return shutil.copytree(project, folder, symlinks=True, ignore=ignore)
 
 
 def run_command_line(command: list[str], folder: str, environment: dict[str, str], output: str) -> None:

@@ -28,6 +28,7 @@ from harness.history import commit
 from harness.hostile import TRIED, tried
 from harness.installs import build, install
 from harness.projects import copy as copy_project
+from harness.projects import copy_files
 from harness.redis_server import redis_server
 from harness.visitor import chromium
 from tests.variants import Answers
@@ -172,7 +173,7 @@ def project(render, tmp_path) -> Render:
 
     def get(answers: Answers | None = None, *, built: bool = False, name: str = "project") -> Path:
         copy = tmp_path / name
-        shutil.copytree(render(answers), copy, ignore=shutil.ignore_patterns(".venv", ".web", "__pycache__"))
+        copy_files(render(answers), copy)
         if built:
             app_name = yaml.safe_load((copy / ".copier-answers.yml").read_text())["app_name"]
             build(copy, app_name)
@@ -237,7 +238,7 @@ def set_up(render, remembered, tmp_path_factory) -> Callable[..., str]:
         def compute() -> list:
             folder = tmp_path_factory.mktemp("set_up")
             with GoogleCloud(folder) as first:
-                project = shutil.copytree(render(answers), folder / "project")
+                project = copy_files(render(answers), folder / "project")
                 must_run("git", "init", "--quiet", cwd=project)
                 must_run("git", "remote", "add", "origin", "https://github.com/OWNER/REPOSITORY", cwd=project)
                 done = first.run("deploy/setup", "--yes", *options, cwd=project, REPOSITORY_ID="42")

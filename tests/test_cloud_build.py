@@ -11,7 +11,6 @@ import pytest
 from harness.commands import must_run
 from harness.engine import Container, another, bases, docker
 from harness.google_cloud import builds as cloud_build
-from harness.installs import install
 from harness.processes import until
 from harness.serving import get
 from harness.tcp_ports import listens
@@ -31,10 +30,9 @@ def containers():
 
 
 @pytest.fixture
-def new_machine(render, monkeypatch):
+def new_machine(project, monkeypatch):
     """Use an Engine that never built anything, as on Cloud Build."""
-    install(render())
-    with another(bases(render())) as address:
+    with another(bases(project(name="installed"))) as address:
         monkeypatch.setenv("DOCKER_HOST", address)
         yield
 

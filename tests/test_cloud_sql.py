@@ -8,7 +8,6 @@ import base64
 import copy
 import json
 import math
-import shutil
 
 import pytest
 from playwright.sync_api import expect
@@ -19,6 +18,7 @@ from harness.google_cloud import PROJECT, steps
 from harness.google_cloud.interruptions import interrupted
 from harness.history import commit
 from harness.postgres_server import postgres_server
+from harness.projects import copy_files
 from harness.serving import get
 from harness.visitor import open_page
 
@@ -48,7 +48,7 @@ def set_up(cloud, project):
 @pytest.mark.usefixtures("postgres")
 class TestSetUp:
     def test_twice_with_its_cost_first(self, cloud, postgres, render, tmp_path):
-        project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+        project = copy_files(render(ANSWERS), tmp_path / "project")
         said = set_up(cloud, project)
         assert said.index("idle: 9 USD a month, of which the database 9") < said.index("+ gcloud services enable")
         assert cloud.resources[INSTANCE]["settings"]["deletionProtectionEnabled"] is True
@@ -66,7 +66,7 @@ class TestSetUp:
 
     def test_a_secret_that_cannot_be_read_is_not_replaced(self, cloud, render, tmp_path):
         """A new password would shut the running app out of its database."""
-        project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+        project = copy_files(render(ANSWERS), tmp_path / "project")
         set_up(cloud, project)
         before = cloud.resources[INSTANCE]["users"], cloud.resources[URL]["versions"]
         before = copy.deepcopy(before)
@@ -81,7 +81,7 @@ class TestSetUp:
         assert (cloud.resources[INSTANCE]["users"], cloud.resources[URL]["versions"]) == before
 
     def test_a_run_that_was_interrupted_is_finished(self, cloud, render, tmp_path):
-        project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+        project = copy_files(render(ANSWERS), tmp_path / "project")
 
         def cut_off(google, call):
             if call.path.endswith("/users"):
@@ -120,7 +120,7 @@ class TestSetUp:
         assert cloud.peerings == []
 
     def test_a_dry_run_changes_nothing(self, cloud, render, tmp_path):
-        project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+        project = copy_files(render(ANSWERS), tmp_path / "project")
         done = cloud.run("deploy/setup", "--dry-run", cwd=project)
         assert done.returncode == 0, done.stdout
         assert "gcloud sql instances create my-reflex-app-db" in done.stdout
@@ -130,7 +130,7 @@ class TestSetUp:
 @pytest.mark.usefixtures("postgres")
 class TestTearDown:
     def test_the_data_goes_only_with_its_name_and_leaves_a_backup(self, cloud, render, tmp_path):
-        project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+        project = copy_files(render(ANSWERS), tmp_path / "project")
         set_up(cloud, project)
         for options in ([], ["--database=another"]):
             done = cloud.run("deploy/teardown", "--yes", *options, cwd=project)

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import shutil
 import socket
 import time
 
@@ -12,6 +11,7 @@ from websockets.exceptions import WebSocketException
 from harness.client import Tab, wait
 from harness.hostile import AMBIGUOUS, FRAMES, SECRET_PATHS, ask, bomb, foreign_origins, note, open_socket
 from harness.installs import build
+from harness.projects import copy_files
 from harness.servers import SERVERS
 from harness.serving import Served
 from harness.visitor import click_to_three
@@ -31,7 +31,7 @@ STATUSES = {None, 200, 400, 404, 405, 408, 411, 413, 414, 431, 501, 502, 505}
 def app(request, render, tmp_path_factory):
     """Serve the default project with a server, to all visitors of this file."""
     made = tmp_path_factory.mktemp("hostile") / "project"
-    shutil.copytree(render({"server": request.param}), made)
+    copy_files(render({"server": request.param}), made)
     build(made)
     with Served(made) as served:
         served.server = request.param

@@ -1,11 +1,10 @@
 """A project passes its own scripts/test, with its own tools."""
 
-import shutil
-
 import pytest
 
 from harness.caches import digest, only_once
 from harness.commands import must_run
+from harness.projects import copy_files
 from harness.serving import Served
 from tests.variants import COMBINATIONS, EDGES, HOSTILE_NAMES, name
 
@@ -41,6 +40,6 @@ def test_a_hostile_name_reaches_the_visitor_as_it_is(answers, project, page):
 
 def test_on_a_machine_with_nothing_set_up(render, tmp_path):
     made = tmp_path / "project"
-    shutil.copytree(render(), made, ignore=shutil.ignore_patterns(".venv"))
+    copy_files(render(), made)
     assert " passed" in must_run("scripts/test", cwd=made)
     assert must_run("scripts/bootstrap", cwd=made) == ""

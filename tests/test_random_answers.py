@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from harness.caches import ROOT
 from harness.hostile import note
+from harness.projects import copy_files
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +115,7 @@ def tools(render, tmp_path_factory):
     """Have a PATH with Caddy and a gcloud that only says which account and project it has."""
     from harness.installs import install  # noqa: PLC0415
 
-    project = shutil.copytree(render(), tmp_path_factory.mktemp("tools") / "project")
+    project = copy_files(render(), tmp_path_factory.mktemp("tools") / "project")
     folder = project / "stand-ins"
     folder.mkdir()
     gcloud = folder / "gcloud"

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shutil
 import uuid
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from playwright.sync_api import expect
 from harness.edge import Edge
 from harness.installs import build
 from harness.processes import until
+from harness.projects import copy_files
 from harness.serving import Served
 from harness.tcp_ports import listens
 from harness.visitor import click_to_three, open_page, watch
@@ -73,7 +73,7 @@ def test_a_visitor_uses_every_page(answers, project, page, redis_url, tmp_path):
 def app(render, tmp_path_factory):
     """Serve the default project for the questions that only Caddy answers."""
     made = tmp_path_factory.mktemp("caddy") / "project"
-    shutil.copytree(render({"deploy_url": "https://shop.example.com"}), made)
+    copy_files(render({"deploy_url": "https://shop.example.com"}), made)
     build(made)
     with Served(made) as served:
         yield served.ready()

@@ -3,12 +3,11 @@
 Real: gcloud, the app's image in containers, a folder in place of the bucket's mount. A stand-in: Google's API.
 """
 
-import shutil
-
 import pytest
 from playwright.sync_api import expect
 
 from harness.google_cloud import PROJECT
+from harness.projects import copy_files
 from harness.serving import get
 from harness.visitor import open_page
 
@@ -28,7 +27,7 @@ def set_up(cloud, project):
 
 
 def test_the_bucket_is_private_and_stays_until_its_name_is_typed(cloud, render, tmp_path):
-    project = shutil.copytree(render(ANSWERS), tmp_path / "project")
+    project = copy_files(render(ANSWERS), tmp_path / "project")
     said = set_up(cloud, project)
     assert "beyond that, GB of uploads and operations on them" in said
     settings = cloud.resources[BUCKET]["iamConfiguration"]
