@@ -169,6 +169,9 @@ def test_a_change_of_the_app_installs_nothing(project):
     assert all(f"#{step} CACHED" in said for step in installs), said
     assert len(set(exports)) == 1, said
     assert f"#{exports[0]} CACHED" not in said, said
+    build(made, "pages:test", "--target=pages")
+    export = docker("history", "--human=false", "--format={{.Size}}", "pages:test").split()[0]
+    assert int(export) < 30_000_000, "bytes; the packages are 100 MB, and Reflex has not installed them again"
 
 
 def test_a_change_of_the_caddyfile_builds_no_page_again(project):

@@ -86,8 +86,7 @@ def child_exit(server, worker) -> None:
         raise HaltServer(f"{reason}: with status 0, unless the lines above name another reason.", 3)
 
 
-# What an import creates stays: a garbage collection meanwhile would take time and find nothing.
-gc.disable()
+gc.disable()  # until `production:app` has loaded the app
 
 
 def when_ready(server) -> None:
@@ -98,7 +97,5 @@ def when_ready(server) -> None:
 
 
 def post_worker_init(worker) -> None:
-    """Turn garbage collection on, now that the worker has imported the app."""
+    """Note that the worker has loaded the app."""
     worker.loaded[0] = 1
-    gc.freeze()
-    gc.enable()
