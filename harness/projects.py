@@ -1,6 +1,7 @@
 """Copier's own command line, its code imported once per test process instead of once per command."""
 
 import functools
+import gc
 import multiprocessing
 import os
 import shutil
@@ -95,6 +96,7 @@ def run_command_line(command: list[str], folder: str, environment: dict[str, str
     os.environ.update(environment)
     os.chdir(folder)
     warnings.simplefilter("ignore")
+    gc.disable()  # what is collected is soon forgotten, with the process
     from copier._cli import CopierApp  # noqa: PLC0415 - imported before the fork; the tests themselves need none of it
 
     CopierApp.run(command)

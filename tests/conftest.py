@@ -1,6 +1,7 @@
 """What the tests share: rendered projects, Google Cloud projects, a Redis, a browser."""
 
 import collections
+import gc
 import hashlib
 import json
 import os
@@ -119,6 +120,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 MIXED = ("test_apps", "test_networks", "test_random_faults", "test_redis", "test_supervision")
 """Files of tests that run side by side: those of apps need all of the CPU, the others mostly wait."""
+
+
+def pytest_collection_finish() -> None:
+    """Have Python's garbage collection skip what is loaded by now, in each test process: it would stay anyway."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
