@@ -39,6 +39,12 @@ FRESH = [
     "googlecloudsdk.core.credentials.gce",
 ]
 """Modules that read the metadata server's address from the environment when they are imported."""
+ASKED_AGAIN = {
+    "googlecloudsdk.core.credentials.gce_read": "ReadNoProxy",
+    "googlecloudsdk.command_lib.util.apis.registry": "GetAPICollections",
+    "googlecloudsdk.api_lib.util.apis_internal": "GetApiDef",
+}
+"""Functions that a command calls up to a hundred times with the same arguments, by module."""
 LONG = {"builds", "deploy", "execute", "proxy"}
 """Commands that may take as long as what they start."""
 SECONDS = 45
@@ -130,8 +136,9 @@ class Server:
         for name in FRESH:
             if name in sys.modules and "GCE_METADATA_ROOT" in os.environ:
                 importlib.reload(sys.modules[name])
-        if gce_read := sys.modules.get(FRESH[0]):  # a command asks for the same up to fifteen times
-            gce_read.ReadNoProxy = functools.lru_cache(gce_read.ReadNoProxy)
+        for name, function in ASKED_AGAIN.items():
+            if module := sys.modules.get(name):
+                setattr(module, function, functools.lru_cache(getattr(module, function)))
         # gcloud asks every second or two whether something is done, and here it is.
         time.sleep = functools.partial(lambda sleep, seconds: sleep(min(seconds, 0.05)), time.sleep)
         try:
