@@ -37,7 +37,11 @@ IDEAS = [
     ),
     Idea(
         Contender(
-            "garbage collected while importing", edits=(Edit("production/gunicorn_conf.py", "\ngc.disable()\n", "\n"),)
+            "garbage collected while importing",
+            edits=(
+                Edit("production/gunicorn_conf.py", "\ngc.disable()", "\ngc.isenabled()"),
+                Edit("production/__init__.py", "    gc.disable()", "    gc.isenabled()"),
+            ),
         ),
         DEFAULT,
         "no: it finds nothing then",
