@@ -2,7 +2,7 @@
 
 Importing its Python code takes most of a command's time. gcloud_server.py imports it and forks a process for each
 command, which runs what gcloud itself would run, with the caller's arguments, environment, folder and streams. If one
-hangs, it prints where, and gcloud_client.py runs it again without the server.
+hangs, it prints where, and gcloud_client.c runs it again without the server.
 """
 
 import contextlib
@@ -11,15 +11,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from harness.caches import CACHE, locked
+from harness.commands import must_run
 from harness.processes import until
 
 SERVER = Path(__file__).with_name("gcloud_server.py")
-CLIENT = Path(__file__).with_name("gcloud_client.py")
+CLIENT = Path(__file__).with_name("gcloud_client.c")
 PYTHON = Path("platform/bundledpythonunix/bin/python3")
 """The Python that gcloud brings along."""
 HOME = CACHE / "gcloud"
@@ -34,8 +34,9 @@ def fast_gcloud() -> str:
         A PATH with a `gcloud` that uses it before all others.
     """
     root = Path(shutil.which("gcloud") or "").resolve().parent.parent
-    if not (root / "lib/gcloud.py").exists() or not (root / PYTHON).exists():
-        return os.environ["PATH"]  # installed in another way: slower, and the same
+    needed = root / "lib/gcloud.py", root / PYTHON, shutil.which("cc") or "/absent"
+    if not all(map(os.path.exists, needed)):
+        return os.environ["PATH"]  # installed in another way, or no compiler: slower, and the same
     with locked(HOME / "lock"):
         if not (folder := shared()):
             folder = start(root)
@@ -62,11 +63,10 @@ def start(root: Path) -> Path:
     address = folder / "socket"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment |= {"CLOUDSDK_PYTHON_SITEPACKAGES": "1", "CLOUDSDK_CONFIG": str(folder)}
-    wrapper = folder / "bin/gcloud"
-    wrapper.parent.mkdir()
-    named = f"import sys; sys.argv[1:1] = {[str(address), str(root / 'bin/gcloud')]}\n"
-    wrapper.write_text(f"#!{os.path.realpath(sys.executable)} -SE\n{named}{CLIENT.read_text()}")
-    wrapper.chmod(0o755)
+    client = folder / "bin/gcloud"
+    client.parent.mkdir()
+    known = [f'-D{name}="{path}"' for name, path in (("ADDRESS", address), ("GCLOUD", root / "bin/gcloud"))]
+    must_run("cc", "-O2", "-Wall", "-Wextra", "-Werror", *known, "-o", client, CLIENT, cwd=folder)
     with (folder / "log").open("w") as log:
         command = [root / PYTHON, SERVER, root / "lib", address, folder / "lessons"]
         nothing = subprocess.DEVNULL
