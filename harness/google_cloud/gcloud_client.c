@@ -39,7 +39,7 @@ static void send_streams(int server) {
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof streams);
     memcpy(CMSG_DATA(header), streams, sizeof streams);
-    sendmsg(server, &message, MSG_NOSIGNAL);
+    sendmsg(server, &message, 0);
 }
 
 /* The folder, the number of arguments, the arguments and the variables, with a zero byte between them. */
