@@ -42,7 +42,7 @@ def lock(folder: Path) -> None:
     with only_once(kept) as needed:
         if needed:
             installs.give_uv(folder)
-            must_run("scripts/lock", cwd=folder)
+            must_run("scripts/lock", cwd=folder, UV_LINK_MODE="symlink")  # the .venv that it makes is removed below
             kept.mkdir(parents=True)
             for file in locks:
                 shutil.copy(folder / file, kept / Path(file).name)
