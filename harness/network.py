@@ -24,7 +24,9 @@ class Relay(ABC):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take no more."""
+        """Take no more, and end the thread that waits: once closed, its number may be that of another listener."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
     def accept(self) -> None:

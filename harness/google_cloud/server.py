@@ -101,6 +101,7 @@ class GoogleCloud(Requests):
             request_queue_size = 128  # the 5 of the standard library may overflow while the tests have the CPU
 
         self.server = Server(("127.0.0.1", 0), Handler)
+        self.server.socket.settimeout(1)  # a connection may be gone before it is accepted
         self.address = f"127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
