@@ -13,7 +13,8 @@ from playwright.sync_api import expect
 from harness.apps import APPS, adopt, copy_of, lock, run_by_reflex
 from harness.caches import ROOT, digest
 from harness.commands import must_run, run
-from harness.engine import Container, built
+from harness.engine import Container, built, docker
+from harness.engine import build as build_image
 from harness.installs import build
 from harness.processes import until
 from harness.servers import SERVERS
@@ -363,6 +364,20 @@ def test_an_app_of_an_older_minor_is_what_that_reflex_serves(version, what, brow
         ours = visit(what, browser, served.ready().url)
         assert "Traceback" not in served.log
     assert ours == theirs
+
+
+@pytest.mark.slow
+def test_an_image_of_an_older_minor_has_the_settings_of_its_pages(tmp_path):
+    """Reflex 0.8 writes Vite's settings only when it prepares `.web`, and has to know the app's by then."""
+    adopted = copy_of("setters", tmp_path / "adopted")
+    (adopted / "requirements.txt").write_text("\n".join(["reflex~=0.8.0", *TOGETHER, ""]))
+    config = adopted / "rxconfig.py"
+    config.write_text(config.read_text().replace("rx.Config(", 'rx.Config(frontend_path="shop", '))
+    adopt(adopted)
+    lock(adopted)
+    build_image(adopted, "older:test", "--target=pages")
+    pages = ("run", "--rm", "--entrypoint=cat", "older:test", "/built/.web/build/client/shop/index.html")
+    assert re.findall(r'href="(/[a-z/]*assets)/', docker(*pages))[:1] == ["/shop/assets"]
 
 
 #: Each server with one of the two orders of starting and one of the two stores.
