@@ -106,7 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
 class Scheduling(LoadScopeScheduling):
     """Gives each test to the first process that is free, and the tests that share what takes long to one process."""
 
-    TOGETHER = ("tests/test_habits.py",)
+    TOGETHER = ("tests/test_cloud_build.py", "tests/test_habits.py")
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]

@@ -11,7 +11,9 @@ import pytest
 from harness.commands import must_run
 from harness.engine import Container, another, bases, docker
 from harness.google_cloud import builds as cloud_build
+from harness.installs import install
 from harness.processes import until
+from harness.projects import copy_files
 from harness.serving import get
 from harness.tcp_ports import listens
 
@@ -29,16 +31,30 @@ def containers():
         container.__exit__()
 
 
-@pytest.fixture
-def new_machine(project, monkeypatch):
-    """Use an Engine that never built anything, as on Cloud Build."""
-    with another(bases(project(name="installed"))) as address:
-        monkeypatch.setenv("DOCKER_HOST", address)
-        yield
+@pytest.fixture(scope="module")
+def new_engine(render, tmp_path_factory):
+    """Have an Engine that never built anything, as on Cloud Build."""
+    made = copy_files(render(), tmp_path_factory.mktemp("new-engine") / "project")
+    install(made)
+    with another(bases(made)) as address:
+        yield address
+
+
+@pytest.fixture(autouse=True)
+def new_machine(new_engine, monkeypatch):
+    """Use it; the first test has it as it was made."""
+    monkeypatch.setenv("DOCKER_HOST", new_engine)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    """Have a registry, which compressed layers go to once."""
+    with cloud_build.registry(tmp_path_factory.mktemp("registry") / "registry") as address:
+        yield address
 
 
 @pytest.fixture
-def run(cloud, containers, set_up, tmp_path):
+def run(cloud, containers, registry, set_up, tmp_path):
     """Run a build of a project, and Cloud Run's stand-in on real containers."""
 
     def start(description):
@@ -55,7 +71,7 @@ def run(cloud, containers, set_up, tmp_path):
 
     set_up(cloud)
 
-    def build(project, build_id, registry, **given):
+    def build(project, build_id, **given):
         cloud.start = start
         bases(project)
         # A trial that fails does so after 20 s here instead of 120.
@@ -72,57 +88,52 @@ def run(cloud, containers, set_up, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("new_machine")
-def test_three_deployments(cloud, containers, project, run, tmp_path):
+def test_three_deployments(cloud, containers, project, registry, run):
     made = project()
     # A checkout of somebody whose umask is 077; git keeps nothing but whether a file is executable.
     must_run("chmod", "--recursive", "go-rwx", ".", cwd=made)
-    with cloud_build.registry(tmp_path / "registry") as registry:
-        # The first one: the service does not exist.
-        first = run(made, "11111111-by-hand", registry)
-        assert first.succeeded, first.log
-        assert first.steps == ["image", "candidate", "trial", "traffic"]
-        assert re.findall(r"trial: (\w+): passed", first.log) == ["page", "ping", "event"]
-        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b11111111": 100}
-        assert cloud.is_open(SERVICE)
-        assert cloud.tags(SERVICE) == {}
-        assert get(f"{containers[0].url}/")[0] == 200
+    # The first one: the service does not exist.
+    first = run(made, "11111111-by-hand")
+    assert first.succeeded, first.log
+    assert first.steps == ["image", "candidate", "trial", "traffic"]
+    assert re.findall(r"trial: (\w+): passed", first.log) == ["page", "ping", "event"]
+    assert cloud.traffic(SERVICE) == {f"{SERVICE}-b11111111": 100}
+    assert cloud.is_open(SERVICE)
+    assert cloud.tags(SERVICE) == {}
+    assert get(f"{containers[0].url}/")[0] == 200
 
-        # The second: a changed line, a commit; nothing is installed again, though the machine is a new one.
-        forget(f"{registry}/*/*")
-        index = made / "my_reflex_app/pages/index.py"
-        index.write_text(index.read_text().replace("Add one", "Add one more"))
-        second = run(
-            made, "22222222-trigger", registry, COMMIT_SHA="c0ffee", _SOURCE="https://github.com/OWNER/REPOSITORY"
-        )
-        assert second.succeeded, second.log
-        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
-        assert installs(second.log) == [], second.log
-        assert len(installs(first.log)) == 3
-        tags = json.loads(get(f"http://{registry}/v2/my-project-123/{SERVICE}/tags/list")[2])["tags"]
-        assert set(tags) == {"11111111-by-hand", "22222222-trigger", "c0ffee", "latest", "dependencies"}
-        labels = docker("inspect", "--format", "{{json .Config.Labels}}", f"{registry}/my-project-123/{SERVICE}:c0ffee")
-        assert '"org.opencontainers.image.revision":"c0ffee"' in labels
-        assert '"org.opencontainers.image.source":"https://github.com/OWNER/REPOSITORY"' in labels
+    # The second: a changed line, a commit; nothing is installed again, though the machine is a new one.
+    forget(f"{registry}/*/*")
+    index = made / "my_reflex_app/pages/index.py"
+    index.write_text(index.read_text().replace("Add one", "Add one more"))
+    second = run(made, "22222222-trigger", COMMIT_SHA="c0ffee", _SOURCE="https://github.com/OWNER/REPOSITORY")
+    assert second.succeeded, second.log
+    assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
+    assert installs(second.log) == [], second.log
+    assert len(installs(first.log)) == 3
+    tags = json.loads(get(f"http://{registry}/v2/my-project-123/{SERVICE}/tags/list")[2])["tags"]
+    assert set(tags) == {"11111111-by-hand", "22222222-trigger", "c0ffee", "latest", "dependencies"}
+    labels = docker("inspect", "--format", "{{json .Config.Labels}}", f"{registry}/my-project-123/{SERVICE}:c0ffee")
+    assert '"org.opencontainers.image.revision":"c0ffee"' in labels
+    assert '"org.opencontainers.image.source":"https://github.com/OWNER/REPOSITORY"' in labels
 
-        # The third: an app that does not start. The one before keeps serving, and no address of it is left.
-        forget_a_setting(made)
-        third = run(made, "33333333-broken", registry)
-        assert not third.succeeded
-        assert third.steps == ["image", "candidate", "trial", "traffic"]
-        assert "The current revision keeps serving" in third.log
-        assert cloud.tags(SERVICE) == {}
-        assert re.search(r"trial: (page|ping): .*(refused|502|503|reset|closed)", third.log, re.IGNORECASE), third.log
-        assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
-        assert get(f"{containers[1].url}/ping")[0] == 200
+    # The third: an app that does not start. The one before keeps serving, and no address of it is left.
+    forget_a_setting(made)
+    third = run(made, "33333333-broken")
+    assert not third.succeeded
+    assert third.steps == ["image", "candidate", "trial", "traffic"]
+    assert "The current revision keeps serving" in third.log
+    assert cloud.tags(SERVICE) == {}
+    assert re.search(r"trial: (page|ping): .*(refused|502|503|reset|closed)", third.log, re.IGNORECASE), third.log
+    assert cloud.traffic(SERVICE) == {f"{SERVICE}-b22222222": 100}
+    assert get(f"{containers[1].url}/ping")[0] == 200
 
 
 @pytest.mark.long
-def test_an_app_that_does_not_start_never_gets_its_first_traffic(cloud, project, run, tmp_path):
-    made = project({"startup": "backend-first", "server": "uvicorn"})
+def test_an_app_that_does_not_start_never_gets_its_first_traffic(cloud, project, run):
+    made = project({"startup": "backend-first"})
     forget_a_setting(made)
-    with cloud_build.registry(tmp_path / "registry") as registry:
-        build = run(made, "44444444-broken", registry)
+    build = run(made, "44444444-broken")
     assert not build.succeeded
     assert build.steps == ["image", "candidate"]
     assert "failed to start and listen on the port" in build.log
@@ -152,11 +163,10 @@ def installs(log):
     return sorted(found)
 
 
-def test_without_the_right_to_push_the_build_fails_with_googles_words(cloud, project, run, tmp_path):
+def test_without_the_right_to_push_the_build_fails_with_googles_words(cloud, project, run):
     images = f"projects/my-project-123/locations/us-central1/repositories/{SERVICE}"
     cloud.policies[images] = {"bindings": []}
-    with cloud_build.registry(tmp_path / "registry") as registry:
-        build = run(project(), "55555555-denied", registry)
+    build = run(project(), "55555555-denied")
     assert not build.succeeded
     assert build.steps == ["image"]
     assert "Permission 'artifactregistry.repositories.uploadArtifacts' denied" in build.log
