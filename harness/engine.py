@@ -186,9 +186,11 @@ def bases(project: Path) -> list[str]:
     stages = {stage for _, stage in lines}
     names = list(dict.fromkeys(image for image, _ in lines if image not in stages))
     with alone():
+        listed = run(DOCKER, "image", "inspect", "--format={{json .RepoTags}}", *names, cwd=ANYWHERE).stdout
         for name in names:
-            there = run(DOCKER, "image", "inspect", name, cwd=ANYWHERE).returncode == 0
-            if not there and run(DOCKER, "pull", "--quiet", name, cwd=ANYWHERE).returncode != 0:
+            if f'"{name}"' in listed:
+                continue
+            if run(DOCKER, "pull", "--quiet", name, cwd=ANYWHERE).returncode != 0:
                 stand_in(name, project / ".venv/bin")
     return names
 
@@ -220,7 +222,6 @@ def stand_in(name: str, tools: Path) -> None:
             options = [
                 *("--mode=root", "--variant=minbase", "--format=directory", f"--include={packages}"),
                 '--aptopt=Acquire::Check-Valid-Until "false"',  # the mirror may be an older copy
-                *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "locale", "man")),
             ]
             must_run(*as_root(), "mmdebstrap", *options, DEBIAN[minor], root, mirror(), cwd=ANYWHERE)
             must_run(*as_root(), "chown", "--recursive", str(os.getuid()), root, cwd=ANYWHERE)
@@ -228,9 +229,10 @@ def stand_in(name: str, tools: Path) -> None:
                 (root / "usr/local/bin" / command).symlink_to(f"/usr/bin/python{minor}")
             # What a build step downloads is verified with this machine's certificates, which may be more than Debian's.
             (root / BUNDLE.lstrip("/")).write_bytes(Path(os.environ.get("SSL_CERT_FILE", BUNDLE)).read_bytes())
-            # As the official image, it comes without the bytecode of Python's own library.
-            for bytecode in list(root.glob("usr/lib/python3*/**/__pycache__")):
-                shutil.rmtree(bytecode)
+            # As the official image, it comes without the bytecode of Python's own library. Nobody reads the rest here.
+            unread = (root / "usr/share" / name for name in ("doc", "locale", "man"))
+            for each in [*root.glob("usr/lib/python3*/**/__pycache__"), *unread]:
+                shutil.rmtree(each)
         else:
             program, path = {
                 "oven/bun": ("bun", "usr/local/bin/bun"),

@@ -38,12 +38,12 @@ def visit(front, token=""):
 
 
 @pytest.mark.long
-def test_an_instance_that_stood_still_goes_on(render):
+def test_an_instance_that_stood_still_goes_on(project):
     """All four servers in both orders at the same time, since nothing happens most of the time."""
     with ExitStack() as stack:
         apps, fronts = {}, {}
         for server, startup in product(SERVERS, STARTUPS):
-            image = built(render({"server": server, "startup": startup}))
+            image = built(project({"server": server, "startup": startup}, name=f"{server}-{startup}"))
             app = apps[server, startup] = stack.enter_context(Container(image))
             until(lambda app=app: listens(app.port) or app.state("Running") != "true", 60, every=0.3)
             fronts[server, startup] = stack.enter_context(FrontEnd(app))
