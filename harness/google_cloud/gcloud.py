@@ -63,6 +63,7 @@ def start(root: Path) -> Path:
     address = folder / "socket"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment |= {"CLOUDSDK_PYTHON_SITEPACKAGES": "1", "CLOUDSDK_CONFIG": str(folder)}
+    environment["CLOUDSDK_CORE_DISABLE_FILE_LOGGING"] = "1"  # decided once, before the first command
     client = folder / "bin/gcloud"
     client.parent.mkdir()
     known = [f'-D{name}="{path}"' for name, path in (("ADDRESS", address), ("GCLOUD", root / "bin/gcloud"))]

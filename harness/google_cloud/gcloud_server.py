@@ -13,6 +13,8 @@ import importlib
 import itertools
 import os
 import pathlib
+import pickle
+import re
 import signal
 import socket
 import sys
@@ -41,6 +43,7 @@ FRESH = [
 ]
 """Modules that read the metadata server's address from the environment when they are imported."""
 ASKED_AGAIN = {
+    "googlecloudsdk.core.requests": "GoogleAuthRequest",
     "googlecloudsdk.core.credentials.gce_read": "ReadNoProxy",
     "googlecloudsdk.command_lib.util.apis.registry": "GetAPICollections",
     "googlecloudsdk.api_lib.util.apis_internal": "GetApiDef",
@@ -73,8 +76,10 @@ class Server:
     def __init__(self) -> None:
         """Load what every command needs."""
         self.lessons = pathlib.Path(lessons)
-        # Up to ten times a command it asks a database for the machine's architecture.
+        re._MAXCACHE = 10_000  # noqa: SLF001 - of those that it compiles, a command forgets all but 512
+        # Up to ten times a command it describes itself, and asks a database for the machine's architecture.
         transport.MakeUserAgentString = functools.lru_cache(transport.MakeUserAgentString)
+        transport.GetAndCacheArchitecture = lambda platform: str(platform.architecture)
         self.cli = main.CreateCLI([])
         self.commands: set[str] = set()
         self.modules = set(sys.modules)
@@ -103,13 +108,15 @@ class Server:
     def learn(self) -> None:
         """Load what an earlier command needed."""
         try:
-            command, names = self.lessons.read_text().split("\n")
+            command, names, patterns = pickle.loads(self.lessons.read_bytes())  # noqa: S301 - written below
             self.lessons.unlink()
         except OSError:
             return
-        for name in names.split():
+        for name in names:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+        for pattern, flags in patterns:
+            re.compile(pattern, flags)
         element = self.cli._CLI__top_element  # noqa: SLF001
         for word in command.split():
             element = element.LoadSubElement(word) if hasattr(element, "LoadSubElement") else None
@@ -117,13 +124,14 @@ class Server:
         self.modules = set(sys.modules)
 
     def teach(self, arguments: list[str]) -> None:
-        """Leave the words of this command up to its first option, and the names of its modules, if they are new."""
+        """Leave this command up to its first option, its modules and its regular expressions, if they are new."""
         words = itertools.takewhile(lambda word: word[:1].isalpha() and word.replace("-", "").isalpha(), arguments)
         command = " ".join(words)
         names = [name for name in sys.modules.keys() - self.modules if "__" not in name]
         if names or command not in self.commands:
+            patterns = [(pattern, int(flags)) for _, pattern, flags in re._cache if not flags & re.DEBUG]  # noqa: SLF001
             written = self.lessons.with_suffix(f".{os.getpid()}")
-            written.write_text(f"{command}\n{' '.join(names)}")
+            written.write_bytes(pickle.dumps((command, names, patterns)))
             written.rename(self.lessons)
 
     def answer(self, caller: socket.socket) -> None:
