@@ -124,12 +124,15 @@ class Server:
         self.modules = set(sys.modules)
 
     def teach(self, arguments: list[str]) -> None:
-        """Leave this command up to its first option, its modules and its regular expressions, if they are new."""
+        """Leave this command up to its first option, and what it has loaded, unless the server knows both.
+
+        Its regular expressions go along, which a server that has only loaded the modules would not have compiled.
+        """
         words = itertools.takewhile(lambda word: word[:1].isalpha() and word.replace("-", "").isalpha(), arguments)
         command = " ".join(words)
         names = [name for name in sys.modules.keys() - self.modules if "__" not in name]
         if names or command not in self.commands:
-            patterns = [(pattern, int(flags)) for _, pattern, flags in re._cache if not flags & re.DEBUG]  # noqa: SLF001
+            patterns = [(pattern, int(flags)) for _, pattern, flags in re._cache]  # noqa: SLF001
             written = self.lessons.with_suffix(f".{os.getpid()}")
             written.write_bytes(pickle.dumps((command, names, patterns)))
             written.rename(self.lessons)
