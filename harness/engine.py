@@ -180,7 +180,12 @@ def ours() -> int | None:
 
 
 def bases(project: Path) -> list[str]:
-    """Have the images that the project's Dockerfile starts from, and list their names."""
+    """Have the images that the project's Dockerfile starts from, and list their names; the project is installed.
+
+    A project without packages is rejected even if all images are there: whether they are depends on what ran before.
+    """
+    tools = project / ".venv/bin"
+    assert (tools / "uv").exists(), f"{project} has no packages, of which stand-in images are made: install it first"
     start()
     lines = re.findall(r"^FROM (\S+)(?: AS (\S+))?", dockerfile(project).read_text(), re.MULTILINE)
     stages = {stage for _, stage in lines}
@@ -191,7 +196,7 @@ def bases(project: Path) -> list[str]:
             if f'"{name}"' in listed:
                 continue
             if run(DOCKER, "pull", "--quiet", name, cwd=ANYWHERE).returncode != 0:
-                stand_in(name, project / ".venv/bin")
+                stand_in(name, tools)
     return names
 
 
