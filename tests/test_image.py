@@ -43,10 +43,7 @@ def environment(answers, redis_url):
 
 
 def stop(container):
-    """Stop it as Cloud Run does: SIGTERM, then 10 s."""
-    started = time.monotonic()
-    docker("stop", "--time", "10", container.id)
-    took = time.monotonic() - started
+    took = container.stop()
     assert container.state("OOMKilled") == "false"
     assert (container.state("ExitCode"), took < 8) == ("0", True), f"after {took:.1f} s:\n{container.log}"
 
