@@ -52,6 +52,19 @@ def test_a_stop_during_the_start_is_passed_on(server, project):
             until(lambda app=app: app.members() == [], 2)
 
 
+@EACH_STARTUP
+def test_a_process_that_the_owner_adds_to_start_sh_is_stopped_too(startup, project):
+    made = project({"startup": startup}, built=True)
+    script = made / "start.sh"
+    script.write_text(script.read_text().replace("\nsupervise", "\nsleep 1000 &\nsupervise"))
+    with Served(made) as app:
+        app.ready()
+        assert app.pids("sleep 1000")
+        app.process.terminate()
+        assert app.ended(10) == 0, app.log
+        until(lambda: app.members() == [], 2)
+
+
 @EACH_SERVER
 @EACH_STARTUP
 def test_the_death_of_the_backend_ends_everything(server, startup, project):
