@@ -351,20 +351,16 @@ class Container:
             How many seconds it took.
 
         Raises:
-            AssertionError: It was not over by then. A note lists its processes: their states, what each waits for in
-                the kernel, and which signals it has not handled, blocks, ignores and catches.
+            subprocess.TimeoutExpired: It was not over by then. A note lists its processes: their states, what each waits
+                for in the kernel, and which signals it has not handled, blocks, ignores and catches.
         """
         started = time.monotonic()
         docker("kill", "--signal=TERM", self.id)
-        with subprocess.Popen([DOCKER, "wait", self.id], stdout=subprocess.DEVNULL) as waiting:
-            try:
-                until(lambda: waiting.poll() is not None, 10)
-            except AssertionError as error:
-                columns = "pid,stat,wchan:32,pending,blocked,ignored,caught,time,args"
-                error.add_note(docker("top", self.id, "-eo", columns))
-                raise
-            finally:
-                waiting.kill()
+        try:
+            subprocess.run([DOCKER, "wait", self.id], stdout=subprocess.DEVNULL, timeout=10, check=True)
+        except subprocess.TimeoutExpired as error:
+            error.add_note(docker("top", self.id, "-eo", "pid,stat,wchan:32,pending,blocked,ignored,caught,time,args"))
+            raise
         return time.monotonic() - started
 
     def ready(self, seconds: float = 60) -> Self:
