@@ -351,8 +351,8 @@ class Container:
             How many seconds it took.
 
         Raises:
-            subprocess.TimeoutExpired: It was not over by then. A note lists its processes: their states, what each waits
-                for in the kernel, and which signals it has not handled, blocks, ignores and catches.
+            subprocess.TimeoutExpired: It was not over by then. A note lists its processes: their states, what each
+                waits for in the kernel, and which signals it has not handled, blocks, ignores and catches.
         """
         started = time.monotonic()
         docker("kill", "--signal=TERM", self.id)
