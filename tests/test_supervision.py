@@ -59,7 +59,7 @@ def test_a_process_that_the_owner_adds_to_start_sh_is_stopped_too(startup, proje
     script.write_text(script.read_text().replace("\nsupervise", "\nsleep 1000 &\nsupervise"))
     with Served(made) as app:
         app.ready()
-        assert app.pids("sleep 1000")
+        until(lambda: app.pids("sleep 1000"), 2)  # start.sh is ready at once, and the process may still be starting
         app.process.terminate()
         assert app.ended(10) == 0, app.log
         until(lambda: app.members() == [], 2)
