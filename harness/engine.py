@@ -191,14 +191,17 @@ def bases(project: Path) -> list[str]:
     lines = re.findall(r"^FROM (\S+)(?: AS (\S+))?", dockerfile(project).read_text(), re.MULTILINE)
     stages = {stage for _, stage in lines}
     names = list(dict.fromkeys(image for image, _ in lines if image not in stages))
-    with alone():
-        listed = run(DOCKER, "image", "inspect", "--format={{json .RepoTags}}", *names, cwd=ANYWHERE).stdout
-        for name in names:
-            if f'"{name}"' in listed:
-                continue
-            if run(DOCKER, "pull", "--quiet", name, cwd=ANYWHERE).returncode != 0:
+    for name in absent(names):
+        with alone(f"base-{name.replace('/', '-')}"):  # tests of other images go on meanwhile
+            if absent([name]) and run(DOCKER, "pull", "--quiet", name, cwd=ANYWHERE).returncode != 0:
                 stand_in(name, tools)
     return names
+
+
+def absent(images: list[str]) -> list[str]:
+    """Return those of some images that the Engine does not have."""
+    listed = run(DOCKER, "image", "inspect", "--format={{json .RepoTags}}", *images, cwd=ANYWHERE).stdout
+    return [name for name in images if f'"{name}"' not in listed]
 
 
 def stand_ins() -> list[str]:
@@ -210,6 +213,12 @@ def stand_ins() -> list[str]:
 
 DEBIAN = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky", "3.15": "sid"}
 """Which Debian has which Python."""
+BY_SCRIPTS = {
+    "group": "base-passwd/group.master",
+    "nsswitch.conf": "libc-bin/nsswitch.conf",
+    "passwd": "base-passwd/passwd.master",
+}
+"""What the scripts of Debian's packages put into /etc that programs need, and where it lies in /usr/share."""
 
 
 def stand_in(name: str, tools: Path) -> None:
@@ -226,19 +235,22 @@ def stand_in(name: str, tools: Path) -> None:
             assert minor in DEBIAN, f"no Debian has Python {minor} for {name}"
             packages = f"python3,python{minor},python{minor}-venv,python3-pip,ca-certificates"
             options = [
-                *("--mode=root", "--variant=minbase", "--format=directory", f"--include={packages}"),
+                # Unpacked and not set up: that takes most of the time, and compiles Python's own library, which the
+                # official image has without bytecode.
+                *("--mode=root", "--variant=extract", "--format=directory", "--include=?essential"),
+                f"--include={packages}",
                 '--aptopt=Acquire::Check-Valid-Until "false"',  # the mirror may be an older copy
             ]
             must_run(*as_root(), "mmdebstrap", *options, DEBIAN[minor], root, mirror(), cwd=ANYWHERE)
             must_run(*as_root(), "chown", "--recursive", str(os.getuid()), root, cwd=ANYWHERE)
             for command in ("python", "python3"):
                 (root / "usr/local/bin" / command).symlink_to(f"/usr/bin/python{minor}")
+            for file, source in BY_SCRIPTS.items():
+                shutil.copy(root / "usr/share" / source, root / "etc" / file)
             # What a build step downloads is verified with this machine's certificates, which may be more than Debian's.
             (root / BUNDLE.lstrip("/")).write_bytes(Path(os.environ.get("SSL_CERT_FILE", BUNDLE)).read_bytes())
-            # As the official image, it comes without the bytecode of Python's own library. Nobody reads the rest here.
-            unread = (root / "usr/share" / name for name in ("doc", "locale", "man"))
-            for each in [*root.glob("usr/lib/python3*/**/__pycache__"), *unread]:
-                shutil.rmtree(each)
+            for unread in ("doc", "locale", "man"):
+                shutil.rmtree(root / "usr/share" / unread)
         else:
             program, path = {
                 "oven/bun": ("bun", "usr/local/bin/bun"),

@@ -118,26 +118,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return Scheduling(config, log)
 
 
-MIXED = ("test_apps", "test_networks", "test_random_faults", "test_redis", "test_supervision")
-"""Files of tests that run side by side: those of apps need all of the CPU, the others mostly wait."""
-
-
 def pytest_collection_finish() -> None:
     """Have Python's garbage collection skip what is loaded by now, in each test process: it would stay anyway."""
     gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long tests, then mix those that wait among those that do not; others fill the gaps at the end."""
-    files = collections.Counter(item.path.stem for item in items)
-    before: collections.Counter[str] = collections.Counter()
+    """Begin with the long tests, then mix those of all files; the quick ones fill the gaps at the end.
+
+    Some files need all of the CPU, others mostly wait: side by side they leave no processor idle.
+    """
+
+    def turn(item: pytest.Item) -> int:
+        return 0 if item.get_closest_marker("long") else 1 if item.get_closest_marker("slow") else 2
+
+    in_all = collections.Counter((turn(item), item.path) for item in items)
+    so_far: collections.Counter[tuple[int, Path]] = collections.Counter()
 
     def place(item: pytest.Item) -> tuple[int, float]:
-        file = item.path.stem
-        before[file] += 1
-        if item.get_closest_marker("long"):
-            return 0, 0
-        return (1, before[file] / files[file]) if file in MIXED else (2, 0)
+        group = turn(item), item.path
+        so_far[group] += 1
+        return turn(item), so_far[group] / (in_all[group] + 1)
 
     items.sort(key=place)
 
