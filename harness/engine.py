@@ -243,6 +243,7 @@ def stand_in(name: str, tools: Path) -> None:
             ]
             must_run(*as_root(), "mmdebstrap", *options, DEBIAN[minor], root, mirror(), cwd=ANYWHERE)
             must_run(*as_root(), "chown", "--recursive", str(os.getuid()), root, cwd=ANYWHERE)
+            (root / "usr/local/bin").mkdir(parents=True)
             for command in ("python", "python3"):
                 (root / "usr/local/bin" / command).symlink_to(f"/usr/bin/python{minor}")
             for file, source in BY_SCRIPTS.items():
