@@ -31,8 +31,8 @@ class Runner:
             folder: An empty one, for the runner's own files.
             template: The repository that the button was used on; it stands for https://github.com/OWNER/REPOSITORY.
         """
-        self.checkout, self.folder = checkout, folder
-        (folder / "bin").mkdir(parents=True)
+        self.checkout, self.folder, self.template = checkout, folder, template
+        (folder / "bin").mkdir(parents=True, exist_ok=True)
         (folder / "bin/gh").write_text(GH)
         (folder / "bin/gh").chmod(0o755)
         self.calls_file = folder / "calls"

@@ -45,17 +45,19 @@ def serving(*command, cwd, log, **environment):
             os.killpg(serve.pid, signal.SIGKILL)
 
 
-def test_two_projects_are_served_side_by_side_where_only_the_port_is_set(project, tmp_path):
-    first, second = (project({"server": server}, name=server) for server in ("granian", "uvicorn"))
+def test_one_command_serves_a_project_and_another_beside_it(project, tmp_path):
+    one = project({"server": "granian", "state_store": "disk"}, name="one")
+    other = project({"server": "uvicorn", "state_store": "redis"}, name="other")
     with (
-        serving("scripts/serve", cwd=first, log=tmp_path / "first") as one,
-        serving("scripts/serve", cwd=second, log=tmp_path / "second") as other,
+        serving("scripts/serve", cwd=one, log=tmp_path / "log-of-one") as address,
+        serving("scripts/serve", cwd=other, log=tmp_path / "log-of-other") as another,
     ):
-        assert get(f"{one}/_health")[0] == get(f"{other}/_health")[0] == 200
+        for path in ("/", "/_health"):
+            assert get(f"{address}{path}")[0] == get(f"{another}{path}")[0] == 200
 
 
 def test_without_a_redis_the_command_names_the_ways_to_get_one(project, tmp_path):
-    made = project({"state_store": "redis"}, built=True)
+    made = project({"state_store": "redis"})
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in (
@@ -77,14 +79,7 @@ def test_without_a_redis_the_command_names_the_ways_to_get_one(project, tmp_path
     assert done.returncode == 1, done.stdout
     for way in ("sudo apt-get install redis-server", "REFLEX_REDIS_URL", "docker compose up --build"):
         assert way in done.stdout
-
-
-@pytest.mark.parametrize("store", ["disk", "redis"])
-def test_one_command_serves_a_project(store, project, tmp_path):
-    made = project({"state_store": store})
-    with serving("scripts/serve", cwd=made, log=tmp_path / "log") as address:
-        assert get(address)[0] == 200
-        assert get(f"{address}/_health")[0] == 200
+    assert not (made / ".web").exists(), "it built the app first"
 
 
 def test_one_command_shows_the_template(page, tmp_path):

@@ -1,11 +1,12 @@
 """A repository that GitHub's button made from this one becomes a project, and is kept fresh."""
 
 import json
+import shutil
 
 import pytest
 import yaml
 
-from harness.caches import ROOT
+from harness.caches import ROOT, only_once
 from harness.commands import must_run
 from harness.history import CHANGED_FIX, FIXED, NEXT, commit, git, release_a_fix, released
 from harness.installs import build
@@ -24,24 +25,35 @@ def template(tmp_path):
     return released(tmp_path)
 
 
-@pytest.fixture
-def runner(template, tmp_path):
-    """Make a repository as the button does: the files of this one, one commit, a remote."""
-    checkout = tmp_path / "tea-shop"
-    git(tmp_path, "init", "--quiet", "--bare", "origin.git")
-    git(tmp_path, "init", "--quiet", checkout)
-    must_run("bash", "-c", f"git -C {template} archive HEAD | tar --extract --directory {checkout}", cwd=tmp_path)
+def pressed(folder):
+    """Make a repository as the button does: the files of a released template, one commit, a remote."""
+    template, checkout = released(folder), folder / "tea-shop"
+    git(folder, "init", "--quiet", "--bare", "origin.git")
+    git(folder, "init", "--quiet", checkout)
+    must_run("bash", "-c", f"git -C {template} archive HEAD | tar --extract --directory {checkout}", cwd=folder)
     commit(checkout, "Initial commit")
-    git(checkout, "remote", "add", "origin", tmp_path / "origin.git")
+    git(checkout, "remote", "add", "origin", folder / "origin.git")
     git(checkout, "push", "--quiet", "--set-upstream", "origin", "main")
-    return Runner(checkout, tmp_path / "runner", template)
+    return Runner(checkout, folder / "runner", template)
 
 
 @pytest.fixture
-def made(runner):
-    status, said = runner.run(WORKFLOWS / "use-template.yml", "render")
-    assert status == 0, said
-    return runner
+def runner(tmp_path):
+    return pressed(tmp_path)
+
+
+@pytest.fixture
+def made(shared_folder, tmp_path):
+    """Have a repository in which the button's workflow has run: once for all tests, and each has a copy."""
+    first = shared_folder / "use-template"
+    with only_once(first) as needed:
+        if needed:
+            first.mkdir()
+            status, said = pressed(first).run(WORKFLOWS / "use-template.yml", "render")
+            assert status == 0, said
+    shutil.copytree(first, tmp_path, symlinks=True, dirs_exist_ok=True)
+    git(tmp_path / "tea-shop", "remote", "set-url", "origin", tmp_path / "origin.git")
+    return Runner(tmp_path / "tea-shop", tmp_path / "runner", tmp_path / "template")
 
 
 def files(folder):
@@ -61,8 +73,8 @@ def but_for_answers(found):
     return {name: content for name, content in found.items() if name != ".copier-answers.yml"}
 
 
-def test_the_button_ends_with_a_project_of_ones_own(made, template, tmp_path):
-    expected = rendered(template, tmp_path / "expected", "project_name=Tea Shop")
+def test_the_button_ends_with_a_project_of_ones_own(made, tmp_path):
+    expected = rendered(made.template, tmp_path / "expected", "project_name=Tea Shop")
     found = files(made.checkout)
     assert but_for_answers(found) == but_for_answers(expected)
     answers = yaml.safe_load(found[".copier-answers.yml"])
@@ -104,10 +116,10 @@ def test_the_template_itself_stays_as_it_is(template, tmp_path):
     assert [call[0] for call in here.calls] == ["api"]
 
 
-def test_a_newer_version_is_proposed(made, template):
+def test_a_newer_version_is_proposed(made):
     status, said = made.run(SHARED / "update.yml", "update", INPUTS="null")
     assert (status, "There is nothing new" in said) == (0, True), said
-    release_a_fix(template)
+    release_a_fix(made.template)
     status, said = made.run(SHARED / "update.yml", "update", INPUTS="null")
     assert status == 0, said
     proposal = made.calls[-1]
@@ -121,7 +133,7 @@ def test_a_newer_version_is_proposed(made, template):
     ]
 
 
-def test_other_answers_are_proposed_by_the_form(made, template, tmp_path):
+def test_other_answers_are_proposed_by_the_form(made, tmp_path):
     inputs = {"server": "granian", "startup": "", "public": "false", "more": "threads=32; project_description=Tea; "}
     status, said = made.run(SHARED / "update.yml", "update", INPUTS=json.dumps(inputs))
     assert status == 0, said
@@ -130,7 +142,7 @@ def test_other_answers_are_proposed_by_the_form(made, template, tmp_path):
     for answer in ("server: granian", "threads: 32", "public: false", "project_description: Tea"):
         assert f"- {answer}" in body
     answers = ["project_name=Tea Shop", "server=granian", "public=false", "threads=32", "project_description=Tea"]
-    expected = but_for_answers(rendered(template, tmp_path / "expected", *answers))
+    expected = but_for_answers(rendered(made.template, tmp_path / "expected", *answers))
     found = but_for_answers(files(made.checkout))
     # The app is the owner's: an update does not touch it.
     theirs = {name for name in expected if name.startswith("tea_shop/")}
@@ -146,10 +158,10 @@ def test_a_wrong_answer_in_the_form_changes_nothing(made):
     assert git(made.checkout, "status", "--porcelain") == ""
 
 
-def test_what_a_workflow_may_not_change_is_left_to_a_person(made, template):
-    workflow = template / SHARED.relative_to(ROOT) / "test.yml"
+def test_what_a_workflow_may_not_change_is_left_to_a_person(made):
+    workflow = made.template / SHARED.relative_to(ROOT) / "test.yml"
     workflow.write_text(f"{workflow.read_text()}# newer\n")
-    release_a_fix(template)
+    release_a_fix(made.template)
     status, said = made.run(SHARED / "update.yml", "update", INPUTS="null")
     assert status == 1
     assert "Run 'uvx copier update' on your machine" in said
@@ -159,11 +171,11 @@ def test_what_a_workflow_may_not_change_is_left_to_a_person(made, template):
     assert "# newer" in git(made.checkout, "show", f"origin/update/{NEXT}:.github/workflows/test.yml")
 
 
-def test_a_conflict_is_a_draft_that_names_the_file(made, template):
+def test_a_conflict_is_a_draft_that_names_the_file(made):
     fixed = made.checkout / FIXED
     fixed.write_text(fixed.read_text().replace("grace_period 4s", "grace_period 5s"))
     commit(made.checkout, "Wait longer")
-    release_a_fix(template)
+    release_a_fix(made.template)
     status, said = made.run(SHARED / "update.yml", "update", INPUTS="null")
     assert status == 0, said
     assert made.calls[-1][-1] == "--draft"
