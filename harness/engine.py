@@ -213,12 +213,6 @@ def stand_ins() -> list[str]:
 
 DEBIAN = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky", "3.15": "sid"}
 """Which Debian has which Python."""
-BY_SCRIPTS = {
-    "group": "base-passwd/group.master",
-    "nsswitch.conf": "libc-bin/nsswitch.conf",
-    "passwd": "base-passwd/passwd.master",
-}
-"""What the scripts of Debian's packages put into /etc that programs need, and where it lies in /usr/share."""
 
 
 def stand_in(name: str, tools: Path) -> None:
@@ -235,23 +229,19 @@ def stand_in(name: str, tools: Path) -> None:
             assert minor in DEBIAN, f"no Debian has Python {minor} for {name}"
             packages = f"python3,python{minor},python{minor}-venv,python3-pip,ca-certificates"
             options = [
-                # Unpacked and not set up: that takes most of the time, and compiles Python's own library, which the
-                # official image has without bytecode.
-                *("--mode=root", "--variant=extract", "--format=directory", "--include=?essential"),
-                f"--include={packages}",
+                *("--mode=root", "--variant=minbase", "--format=directory", f"--include={packages}"),
                 '--aptopt=Acquire::Check-Valid-Until "false"',  # the mirror may be an older copy
             ]
             must_run(*as_root(), "mmdebstrap", *options, DEBIAN[minor], root, mirror(), cwd=ANYWHERE)
             must_run(*as_root(), "chown", "--recursive", str(os.getuid()), root, cwd=ANYWHERE)
-            (root / "usr/local/bin").mkdir(parents=True)
             for command in ("python", "python3"):
                 (root / "usr/local/bin" / command).symlink_to(f"/usr/bin/python{minor}")
-            for file, source in BY_SCRIPTS.items():
-                shutil.copy(root / "usr/share" / source, root / "etc" / file)
             # What a build step downloads is verified with this machine's certificates, which may be more than Debian's.
             (root / BUNDLE.lstrip("/")).write_bytes(Path(os.environ.get("SSL_CERT_FILE", BUNDLE)).read_bytes())
-            for unread in ("doc", "locale", "man"):
-                shutil.rmtree(root / "usr/share" / unread)
+            # As the official image, it comes without the bytecode of Python's own library. Nobody reads the rest here.
+            unread = (root / "usr/share" / name for name in ("doc", "locale", "man"))
+            for each in [*root.glob("usr/lib/python3*/**/__pycache__"), *unread]:
+                shutil.rmtree(each)
         else:
             program, path = {
                 "oven/bun": ("bun", "usr/local/bin/bun"),
