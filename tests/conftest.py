@@ -103,14 +103,16 @@ def pytest_configure(config: pytest.Config) -> None:
         TRIED.unlink(missing_ok=True)
 
 
-class Scheduling(LoadScopeScheduling):
-    """Gives each test to the first process that is free, and the tests that share what takes long to one process."""
+TOGETHER = ("test_cloud_build", "test_habits", "test_hostile", "test_serving")
+"""Files whose tests share what takes long to make, which one process has."""
 
-    TOGETHER = ("tests/test_cloud_build.py", "tests/test_habits.py")
+
+class Scheduling(LoadScopeScheduling):
+    """Gives each test to the first process that is free, and some files as a whole."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return file if file in self.TOGETHER else nodeid
+        return file if Path(file).stem in TOGETHER else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
@@ -124,21 +126,16 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long tests, then mix those of all files; the quick ones fill the gaps at the end.
+    """Begin with what takes long, then mix the tests of all files; the quick ones fill the gaps at the end.
 
-    Some files need all of the CPU, others mostly wait: side by side they leave no processor idle.
+    Some need all of the CPU, others mostly wait: side by side, in the same arbitrary order each time, they leave no
+    processor idle.
     """
 
-    def turn(item: pytest.Item) -> int:
-        return 0 if item.get_closest_marker("long") else 1 if item.get_closest_marker("slow") else 2
-
-    in_all = collections.Counter((turn(item), item.path) for item in items)
-    so_far: collections.Counter[tuple[int, Path]] = collections.Counter()
-
-    def place(item: pytest.Item) -> tuple[int, float]:
-        group = turn(item), item.path
-        so_far[group] += 1
-        return turn(item), so_far[group] / (in_all[group] + 1)
+    def place(item: pytest.Item) -> tuple[int, bytes]:
+        if item.get_closest_marker("long") or item.path.stem in TOGETHER:
+            return 0, b""
+        return (1, hashlib.sha256(item.nodeid.encode()).digest()) if item.get_closest_marker("slow") else (2, b"")
 
     items.sort(key=place)
 
