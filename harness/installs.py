@@ -6,7 +6,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from harness.caches import CACHE, digest, only_once
+from harness.caches import CACHE, digest, locked, only_once
 from harness.commands import must_run, run
 from harness.requirements import versions
 from harness.servers import TABLE
@@ -66,24 +66,27 @@ def give_uv(project: Path) -> None:
 
 
 def give_bytecode(venv: Path) -> None:
-    """Give a venv its packages' bytecode: that of another venv where both have the same file, else a new one."""
+    """Give a venv its packages' bytecode: that of another venv where both have the same file, else a new one.
+
+    One process at a time: two would compile the same files.
+    """
     packages = next(venv.glob("lib/python*/site-packages"))
     tag = packages.parent.name.replace("python", "cpython-").replace(".", "")
-    missing = list(packages.rglob("*.py"))
-    for done in sorted((CACHE / "venvs").glob("*.done")):
-        other = done.with_suffix("") / packages.relative_to(venv)
-        left = []
-        for mine in missing:
-            source = other / mine.relative_to(packages)
-            compiled = source.parent / "__pycache__" / f"{mine.stem}.{tag}.pyc"
-            if compiled.exists() and source.exists() and mine.samefile(source):  # uv links both to its cache
-                target = mine.parent / "__pycache__" / compiled.name
-                target.parent.mkdir(exist_ok=True)
-                target.hardlink_to(compiled)
-            else:
-                left.append(mine)
-        missing = left
-    run(venv / "bin/python", "-m", "compileall", "-qq", packages, cwd=venv)
+    with locked(CACHE / "venvs/bytecode.lock"):
+        missing = list(packages.rglob("*.py"))
+        for other in sorted(path for path in (CACHE / "venvs").iterdir() if path.is_dir() and path != venv):
+            left = []
+            for mine in missing:
+                source = other / mine.relative_to(venv)
+                compiled = source.parent / "__pycache__" / f"{mine.stem}.{tag}.pyc"
+                if compiled.exists() and source.exists() and mine.samefile(source):  # uv links both to its cache
+                    target = mine.parent / "__pycache__" / compiled.name
+                    target.parent.mkdir(exist_ok=True)
+                    target.hardlink_to(compiled)
+                else:
+                    left.append(mine)
+            missing = left
+        run(venv / "bin/python", "-m", "compileall", "-qq", packages, cwd=venv)
 
 
 def build(project: Path, app_name: str = "my_reflex_app") -> None:
