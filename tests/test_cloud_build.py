@@ -131,7 +131,7 @@ def test_three_deployments(cloud, containers, project, registry, run):
 
 @pytest.mark.long
 def test_an_app_that_does_not_start_never_gets_its_first_traffic(cloud, project, run):
-    made = project({"startup": "backend-first"})
+    made = project({"startup": "backend-first", "server": "uvicorn"})
     forget_a_setting(made)
     build = run(made, "44444444-broken")
     assert not build.succeeded
