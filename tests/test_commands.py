@@ -46,7 +46,7 @@ def serving(*command, cwd, log, **environment):
 
 
 def test_one_command_serves_a_project_and_another_beside_it(project, tmp_path):
-    one = project({"server": "granian", "state_store": "disk"}, name="one")
+    one = project({"server": "gunicorn", "state_store": "disk"}, name="one")
     other = project({"server": "uvicorn", "state_store": "redis"}, name="other")
     with (
         serving("scripts/serve", cwd=one, log=tmp_path / "log-of-one") as address,
